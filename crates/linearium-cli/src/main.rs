@@ -1,0 +1,2 @@
+//! `linearium` command line.
+fn main() {}

@@ -1,0 +1,7 @@
+//! Linear-time sequence mixers: definitions, recordings, the CPU player, and the probes that show
+//! how a state decays, how far a receptive field reaches, and how a state collapses.
+//!
+//! This crate knows no GPU API, no JavaScript, no files and no clock.
+
+pub mod settings;
+pub mod views;

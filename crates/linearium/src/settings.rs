@@ -1,0 +1,568 @@
+//! The state of the lab as one list of typed properties. The list gives the controls of the page,
+//! the keys of the URL, the attributes of the element, the flags of the command line, and the
+//! tests. Nothing else knows which settings there are.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+/// One setting.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Property {
+    /// Key in the URL and flag on the command line, kebab-case.
+    pub id: &'static str,
+    /// Name of the control.
+    pub label: &'static str,
+    /// Where the control stands: `model`, `input`, `look`, `intervene` or `run`.
+    pub group: &'static str,
+    /// Type and bounds.
+    #[serde(flatten)]
+    pub kind: Kind,
+    /// Value when nothing is said, as it stands in a URL.
+    pub default: &'static str,
+    /// Unit, or empty.
+    pub unit: &'static str,
+    /// One sentence of help; for an intervention the published rule, its source and what differs.
+    pub help: &'static str,
+    /// True if run B of a comparison may have a value of its own (key `b.<id>`).
+    pub comparable: bool,
+}
+
+/// Type and bounds of a setting.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase", tag = "type")]
+pub enum Kind {
+    /// One of a list.
+    Choice {
+        /// The allowed values.
+        choices: &'static [Choice],
+    },
+    /// A whole number.
+    Integer {
+        /// Lowest value.
+        min: i64,
+        /// Highest value.
+        max: i64,
+        /// A slider moves by equal ratios.
+        log: bool,
+    },
+    /// A number.
+    Number {
+        /// Lowest value.
+        min: f64,
+        /// Highest value.
+        max: f64,
+        /// A slider moves by equal ratios of `1 - value` where the range ends at 1 (decay
+        /// factors), of the value otherwise.
+        log: bool,
+    },
+    /// Free text.
+    Text {
+        /// Longest value in bytes of UTF-8.
+        max_bytes: usize,
+    },
+}
+
+/// An allowed value.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Choice {
+    /// As it stands in a URL.
+    pub id: &'static str,
+    /// As a person reads it.
+    pub label: &'static str,
+}
+
+const fn choice(id: &'static str, label: &'static str) -> Choice {
+    Choice { id, label }
+}
+
+/// The longest context that the lab offers, in tokens.
+pub const MAX_CONTEXT: usize = 65_536;
+/// The shortest context that the lab offers, in tokens.
+pub const MIN_CONTEXT: usize = 64;
+
+/// Every setting of the lab.
+pub static PROPERTIES: &[Property] = &[
+    Property {
+        id: "model",
+        label: "Model",
+        group: "model",
+        kind: Kind::Choice {
+            choices: &[
+                choice("mamba2-passkey-t128", "Mamba-2, passkey, trained at 128 tokens"),
+                choice("mamba2-text-t1024", "Mamba-2, text, trained at 1,024 tokens"),
+                choice("llama-text-t256", "Transformer (softmax attention), trained at 256 tokens"),
+                choice("random-ssd", "Random weights: SSD (Mamba-2)"),
+                choice("random-s6", "Random weights: S6 (Mamba)"),
+                choice("random-gla", "Random weights: GLA"),
+                choice("random-retnet", "Random weights: RetNet"),
+                choice("random-attention", "Random weights: softmax attention"),
+                choice("file", "Your own file"),
+            ],
+        },
+        default: "mamba2-passkey-t128",
+        unit: "",
+        help: "Three trained checkpoints come with the page; a file of yours never leaves this machine.",
+        comparable: true,
+    },
+    Property {
+        id: "input",
+        label: "Input",
+        group: "input",
+        kind: Kind::Choice {
+            choices: &[
+                choice("sample", "Sample text"),
+                choice("heldout", "Held-out text"),
+                choice("text", "Your own text"),
+                choice("repeat", "Your text, repeated"),
+                choice("newlines", "Newlines only"),
+                choice("noise", "Random bytes"),
+                choice("passkey", "Passkey in text"),
+            ],
+        },
+        default: "sample",
+        unit: "",
+        help: "What the model reads. Newlines carry no information: whatever moves there is caused by length alone (Stuffed Mamba, arXiv 2410.07145).",
+        comparable: false,
+    },
+    Property {
+        id: "text",
+        label: "Text",
+        group: "input",
+        kind: Kind::Text { max_bytes: 2000 },
+        default: "The state of a recurrent model is all that it remembers. ",
+        unit: "",
+        help: "Read as UTF-8 bytes. A longer text can be opened as a file.",
+        comparable: false,
+    },
+    Property {
+        id: "offset",
+        label: "Start in text",
+        group: "input",
+        kind: Kind::Integer { min: 0, max: 10_000_000, log: false },
+        default: "0",
+        unit: "bytes",
+        help: "Where in the sample or held-out text to begin; it wraps around at the end.",
+        comparable: false,
+    },
+    Property {
+        id: "depth",
+        label: "Passkey depth",
+        group: "input",
+        kind: Kind::Number { min: 0.0, max: 1.0, log: false },
+        default: "0.5",
+        unit: "",
+        help: "Where the passkey stands: 0 at the beginning, 1 right before the question.",
+        comparable: false,
+    },
+    Property {
+        id: "seed",
+        label: "Seed",
+        group: "input",
+        kind: Kind::Integer { min: 0, max: 1_000_000, log: false },
+        default: "0",
+        unit: "",
+        help: "Seed of random weights, random bytes and passkeys.",
+        comparable: false,
+    },
+    Property {
+        id: "context",
+        label: "Context length",
+        group: "input",
+        kind: Kind::Integer { min: MIN_CONTEXT as i64, max: MAX_CONTEXT as i64, log: true },
+        default: "4096",
+        unit: "tokens",
+        help: "How much the model has read. The state has the same size at every length.",
+        comparable: false,
+    },
+    Property {
+        id: "layer",
+        label: "Layer",
+        group: "look",
+        kind: Kind::Integer { min: 0, max: 1000, log: false },
+        default: "0",
+        unit: "",
+        help: "Layer whose heads are shown, from 0.",
+        comparable: false,
+    },
+    Property {
+        id: "head",
+        label: "Head",
+        group: "look",
+        kind: Kind::Integer { min: 0, max: 1_000_000, log: false },
+        default: "0",
+        unit: "",
+        help: "Head (for S6: channel) shown strong, from 0.",
+        comparable: false,
+    },
+    Property {
+        id: "position",
+        label: "Position",
+        group: "look",
+        kind: Kind::Integer { min: -1, max: MAX_CONTEXT as i64 - 1, log: false },
+        default: "-1",
+        unit: "tokens",
+        help: "The output whose receptive field is shown; -1 is the last position of the context.",
+        comparable: false,
+    },
+    Property {
+        id: "decay-factor",
+        label: "Multiply decays by",
+        group: "intervene",
+        kind: Kind::Number { min: 0.5, max: 1.0, log: true },
+        default: "1",
+        unit: "",
+        help: "Every per-token decay becomes c times itself: forget more (Stuffed Mamba, arXiv 2410.07145, mitigation 1).",
+        comparable: true,
+    },
+    Property {
+        id: "write-factor",
+        label: "Multiply writes by",
+        group: "intervene",
+        kind: Kind::Number { min: 0.0, max: 2.0, log: false },
+        default: "1",
+        unit: "",
+        help: "What each token writes into the state (its key B) is scaled: insert less (Stuffed Mamba, mitigation 1).",
+        comparable: true,
+    },
+    Property {
+        id: "window",
+        label: "Keep the last tokens only",
+        group: "intervene",
+        kind: Kind::Integer { min: 0, max: MAX_CONTEXT as i64, log: true },
+        default: "0",
+        unit: "tokens",
+        help: "The state holds exactly the last r tokens, by state difference (Stuffed Mamba, mitigation 3); 0 is off.",
+        comparable: true,
+    },
+    Property {
+        id: "normalise-at",
+        label: "Cap the state at its norm after",
+        group: "intervene",
+        kind: Kind::Integer { min: 0, max: MAX_CONTEXT as i64, log: true },
+        default: "0",
+        unit: "tokens",
+        help: "Each head's state is scaled down to the norm that it had after this many tokens whenever it is larger, every 128 tokens (Stuffed Mamba, mitigation 2; calibrated on this very input); 0 is off.",
+        comparable: true,
+    },
+    Property {
+        id: "filter",
+        label: "Filter global heads for length",
+        group: "intervene",
+        kind: Kind::Integer { min: 0, max: MAX_CONTEXT as i64, log: true },
+        default: "0",
+        unit: "tokens",
+        help: "On global heads, tokens with a small step are skipped so that the decay over this length is what it was over the training length (LongMamba, arXiv 2504.16053); 0 is off.",
+        comparable: true,
+    },
+    Property {
+        id: "backend",
+        label: "Back end",
+        group: "run",
+        kind: Kind::Choice {
+            choices: &[
+                choice("auto", "Automatic"),
+                choice("cpu", "CPU (SIMD)"),
+                choice("gpu", "GPU (WebGPU)"),
+            ],
+        },
+        default: "auto",
+        unit: "",
+        help: "Automatic measures both and takes the faster one.",
+        comparable: false,
+    },
+];
+
+/// Values of all settings, as they stand in a URL; run B has keys `b.<id>`.
+///
+/// Only values that differ from the default are held, so that equality is equality of states and
+/// a link is as short as can be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Settings(BTreeMap<String, String>);
+
+/// The property with this id.
+pub fn property(id: &str) -> Option<&'static Property> {
+    PROPERTIES.iter().find(|p| p.id == id)
+}
+
+impl Property {
+    /// The value as it is kept, or a sentence that says why it cannot be and what can.
+    pub fn check(&self, value: &str) -> Result<String, String> {
+        let bounded = |v: f64, min: f64, max: f64| {
+            if v >= min && v <= max {
+                Ok(())
+            } else {
+                Err(format!(
+                    "{} = {} is out of range: give a value from {min} to {max}",
+                    self.id,
+                    shorten(value)
+                ))
+            }
+        };
+        match &self.kind {
+            Kind::Choice { choices } => {
+                if choices.iter().any(|c| c.id == value) {
+                    return Ok(value.to_owned());
+                }
+                let ids: Vec<&str> = choices.iter().map(|c| c.id).collect();
+                Err(format!(
+                    "{} = {} is not known: give one of {}",
+                    self.id,
+                    shorten(value),
+                    ids.join(", ")
+                ))
+            }
+            Kind::Integer { min, max, .. } => {
+                let v: i64 = value.trim().parse().map_err(|_| {
+                    format!("{} = {} is not a whole number", self.id, shorten(value))
+                })?;
+                bounded(v as f64, *min as f64, *max as f64)?;
+                Ok(v.to_string())
+            }
+            Kind::Number { min, max, .. } => {
+                let v: f64 = value
+                    .trim()
+                    .parse()
+                    .map_err(|_| format!("{} = {} is not a number", self.id, shorten(value)))?;
+                bounded(v, *min, *max)?;
+                // "-0" and "0" are one state.
+                Ok(if v == 0.0 { "0".to_owned() } else { v.to_string() })
+            }
+            Kind::Text { max_bytes } => {
+                if value.len() <= *max_bytes {
+                    return Ok(value.to_owned());
+                }
+                Err(format!(
+                    "{} is {} bytes long: at most {max_bytes} fit, open a longer text as a file",
+                    self.id,
+                    value.len()
+                ))
+            }
+        }
+    }
+}
+
+/// At most 40 characters of a value, quoted, for a sentence about it.
+fn shorten(value: &str) -> String {
+    let mut out: String = value.chars().take(40).collect();
+    if out.len() < value.len() {
+        out.push('…');
+    }
+    format!("“{out}”")
+}
+
+impl Settings {
+    /// The value of `id` for run A (`b.<id>` for run B), its default if nothing was said.
+    ///
+    /// # Panics
+    /// If `id` is not the id of a property: that is a mistake in the program, not in its input.
+    pub fn get(&self, id: &str) -> &str {
+        if let Some(value) = self.0.get(id) {
+            return value;
+        }
+        let plain = id.strip_prefix("b.").unwrap_or(id);
+        if plain != id {
+            return self.get(plain);
+        }
+        property(plain).expect("a setting in the list").default
+    }
+
+    /// A whole-number setting.
+    pub fn integer(&self, id: &str) -> i64 {
+        self.get(id).parse().unwrap_or_default()
+    }
+
+    /// A number setting.
+    pub fn number(&self, id: &str) -> f64 {
+        self.get(id).parse().unwrap_or_default()
+    }
+
+    /// True if run B differs from run A, so that two runs are compared.
+    pub fn compares(&self) -> bool {
+        self.0.keys().any(|k| k.starts_with("b."))
+    }
+
+    /// The settings of one run alone: of run B with its own values in the places of run A's.
+    pub fn run(&self, b: bool) -> Settings {
+        let mut out = Settings::default();
+        for p in PROPERTIES {
+            let id = if b { format!("b.{}", p.id) } else { p.id.to_owned() };
+            let value = self.get(&id);
+            if value != p.default {
+                out.0.insert(p.id.to_owned(), value.to_owned());
+            }
+        }
+        out
+    }
+
+    /// Sets one value. On an unknown name or impossible value nothing changes and the sentence
+    /// says what is wrong and what is possible.
+    pub fn set(&mut self, id: &str, value: &str) -> Result<(), String> {
+        let plain = id.strip_prefix("b.").unwrap_or(id);
+        let Some(p) = property(plain) else {
+            return Err(format!("there is no setting {}", shorten(id)));
+        };
+        if plain != id && !p.comparable {
+            return Err(format!("{plain} is common to both runs: set it without “b.”"));
+        }
+        let value = p.check(value)?;
+        let base = if plain == id { p.default } else { self.get(plain) };
+        if value == base {
+            self.0.remove(id);
+        } else {
+            self.0.insert(id.to_owned(), value);
+        }
+        Ok(())
+    }
+
+    /// Reads the query part of a URL (with or without `?`). What cannot be used is left at its
+    /// default and named in a sentence. Bounded: at most 64 keys and 16 KiB are read.
+    pub fn from_query(query: &str) -> (Settings, Vec<String>) {
+        let mut settings = Settings::default();
+        let mut notices = Vec::new();
+        let query = query.strip_prefix('?').unwrap_or(query);
+        if query.len() > 16 * 1024 {
+            notices.push("the link is longer than 16 KiB: nothing of it was used".to_owned());
+            return (settings, notices);
+        }
+        let mut pairs: Vec<(String, String)> = Vec::new();
+        for (i, part) in query.split('&').filter(|s| !s.is_empty()).enumerate() {
+            if i == 64 {
+                notices.push("the link has more than 64 keys: the rest was not used".to_owned());
+                break;
+            }
+            let (key, value) = part.split_once('=').unwrap_or((part, ""));
+            match (decode(key), decode(value)) {
+                (Some(k), Some(v)) => pairs.push((k, v)),
+                _ => notices.push(format!("{} is not UTF-8 text and was not used", shorten(part))),
+            }
+        }
+        // Run A first: a value of run B is kept only where it differs from run A's.
+        pairs.sort_by_key(|(k, _)| k.starts_with("b."));
+        for (k, v) in pairs {
+            if let Err(sentence) = settings.set(&k, &v) {
+                let kept = k.strip_prefix("b.").unwrap_or(&k);
+                match property(kept) {
+                    Some(_) => notices
+                        .push(format!("{sentence}; {} is used instead", shorten(settings.get(&k)))),
+                    None => notices.push(format!("{sentence}; it was left out")),
+                }
+            }
+        }
+        (settings, notices)
+    }
+
+    /// The query part of a URL, without `?`; empty if every value is the default.
+    pub fn to_query(&self) -> String {
+        let mut out = String::new();
+        for (k, v) in &self.0 {
+            if !out.is_empty() {
+                out.push('&');
+            }
+            encode(k, &mut out);
+            out.push('=');
+            encode(v, &mut out);
+        }
+        out
+    }
+}
+
+fn decode(s: &str) -> Option<String> {
+    let bytes = s.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut i = 0;
+    while i < bytes.len() {
+        match bytes[i] {
+            b'+' => out.push(b' '),
+            b'%' => {
+                let hex = s.get(i + 1..i + 3)?;
+                // `from_str_radix` would take a sign.
+                if !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+                    return None;
+                }
+                out.push(u8::from_str_radix(hex, 16).ok()?);
+                i += 2;
+            }
+            b => out.push(b),
+        }
+        i += 1;
+    }
+    String::from_utf8(out).ok()
+}
+
+fn encode(s: &str, out: &mut String) {
+    for &b in s.as_bytes() {
+        if b.is_ascii_alphanumeric() || b"-._~".contains(&b) {
+            out.push(b as char);
+        } else {
+            let _ = write!(out, "%{b:02X}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn defaults_are_possible_values() {
+        for p in PROPERTIES {
+            assert_eq!(p.check(p.default).as_deref(), Ok(p.default), "{}", p.id);
+        }
+    }
+
+    #[test]
+    fn unknown_and_impossible_values_are_named_and_replaced() {
+        let (s, notices) = Settings::from_query(
+            "?context=9&model=gpt&colour=red&decay-factor=NaN&layer=1e3&b.seed=3&text=%ff&depth=.25",
+        );
+        assert_eq!(s.get("context"), "4096");
+        assert_eq!(s.number("depth"), 0.25);
+        assert_eq!(notices.len(), 7, "{notices:?}");
+        for (notice, word) in notices.iter().zip(["text", "context", "model", "colour"]) {
+            assert!(notice.contains(word), "{notice} should name {word}");
+        }
+    }
+
+    #[test]
+    fn run_b_falls_back_on_run_a() {
+        let (s, _) = Settings::from_query("b.decay-factor=0.99&window=512&model=random-gla");
+        assert!(s.compares());
+        assert_eq!(s.run(true).get("window"), "512");
+        assert_eq!(s.run(true).number("decay-factor"), 0.99);
+        assert_eq!(s.run(false).number("decay-factor"), 1.0);
+        assert!(!s.run(true).compares());
+    }
+
+    proptest! {
+        #[test]
+        fn any_query_is_read_and_comes_back(q in "\\PC{0,200}") {
+            let (s, _) = Settings::from_query(&q);
+            let (again, notices) = Settings::from_query(&s.to_query());
+            prop_assert_eq!(&again, &s);
+            prop_assert!(notices.is_empty(), "{:?}", notices);
+        }
+
+        #[test]
+        fn possible_states_come_back(
+            context in MIN_CONTEXT as i64..=MAX_CONTEXT as i64,
+            factor in 0.5f64..=1.0,
+            b_factor in 0.5f64..=1.0,
+            text in "\\PC{0,100}",
+        ) {
+            let mut s = Settings::default();
+            s.set("context", &context.to_string()).unwrap();
+            s.set("decay-factor", &factor.to_string()).unwrap();
+            s.set("b.decay-factor", &b_factor.to_string()).unwrap();
+            s.set("text", &text).unwrap();
+            let (again, notices) = Settings::from_query(&s.to_query());
+            prop_assert_eq!(again, s);
+            prop_assert!(notices.is_empty());
+        }
+    }
+}
