@@ -3,5 +3,8 @@
 //!
 //! This crate knows no GPU API, no JavaScript, no files and no clock.
 
+pub mod kernels;
+pub mod player;
+pub mod recording;
 pub mod settings;
 pub mod views;
