@@ -3,5 +3,6 @@
 //!
 //! This crate knows no GPU API, no JavaScript, no files and no clock.
 
+pub mod model;
 pub mod settings;
 pub mod views;
