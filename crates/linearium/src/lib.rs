@@ -5,6 +5,7 @@
 
 pub mod kernels;
 pub mod mixers;
+pub mod model;
 pub mod player;
 pub mod random;
 pub mod recording;
