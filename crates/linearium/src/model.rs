@@ -1,5 +1,8 @@
-//! From files to a model: the checkpoint reader and the typed configuration.
+//! Models: from files to layers, and a run of a model over tokens.
 
 pub mod checkpoint;
 pub mod config;
 mod json;
+pub mod load;
+pub mod session;
+pub mod stack;

@@ -5,8 +5,6 @@
 //! `out = W_out RMSNorm(y * silu(z))`. Official code: `mamba_ssm/modules/mamba2.py`,
 //! `mamba_ssm/modules/ssd_minimal.py`; `transformers` `Mamba2Mixer`.
 
-use std::sync::Arc;
-
 use super::outer_scan::{Inputs, OuterScan};
 use super::{
     Change, Columns, Decay, Definition, Io, Linear, Mixer, Plan, Planner, Shape, Size, StepState,
@@ -423,9 +421,4 @@ impl Plan for SsdPlan {
     fn taps(&self) -> &Taps {
         &self.taps
     }
-}
-
-/// Weights as they are shared.
-pub fn negated_exp(a_log: &[f32]) -> Weights {
-    Arc::from_iter(a_log.iter().map(|a| -a.exp()))
 }
