@@ -7,6 +7,7 @@ pub mod kernels;
 pub mod mixers;
 pub mod model;
 pub mod player;
+pub mod probes;
 pub mod random;
 pub mod recording;
 pub mod settings;
