@@ -2,7 +2,7 @@
 //! `expected.txt`, whose lines must all stand in the sentence about it, for the tests of the
 //! command line and of the page: `cargo run -p linearium --example hostile_files -- DIR`.
 
-#[path = "../tests/hostile/mod.rs"]
+#[path = "../tests/checkpoints/hostile/mod.rs"]
 mod hostile;
 
 use std::{env, fs, path::PathBuf, process::ExitCode};

@@ -6,6 +6,8 @@
 
 mod config_cases;
 mod file_cases;
+mod other_config_cases;
+mod tensor_cases;
 
 /// One model that must be refused.
 pub struct Case {
@@ -22,7 +24,9 @@ pub struct Case {
 /// Every case; the names are all different.
 pub fn cases() -> Vec<Case> {
     let mut out = file_cases::cases();
+    out.extend(tensor_cases::cases());
     out.extend(config_cases::cases());
+    out.extend(other_config_cases::cases());
     out
 }
 

@@ -1,11 +1,12 @@
-//! Every malformed or hostile model gets its sentence, in bounded time and memory, and no
-//! mutation of a valid one ever makes the reader panic.
+//! The checkpoint reader. Here: every malformed or hostile model gets its sentence, in bounded
+//! time and memory, and no mutation of a valid one ever makes the reader panic.
 #![allow(
     unsafe_code,
     reason = "an allocator that counts can only be written so"
 )]
 
 mod hostile;
+mod valid;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
