@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use hostile::{LLAMA, MAMBA, MAMBA2, llama, mamba, mamba2};
-use linearium::model::config::open;
+use linearium::model::{self, config::open};
 use proptest::prelude::*;
 
 /// Counts what the current thread holds; tests run on several threads at once.
@@ -137,6 +137,35 @@ fn every_case_gets_its_sentence_in_bounded_time_and_memory() {
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// The loader that the page and the command line use adds layers, not leniency.
+#[test]
+fn the_model_loader_refuses_every_case_within_the_same_bounds() {
+    for case in hostile::cases() {
+        let allowed = allowed(case.config.len(), case.model.len());
+        let (result, held) = peak(|| model::load::load(&case.config, case.model).map(drop));
+        let Err(sentence) = result else {
+            panic!("{}: was loaded without an error", case.name);
+        };
+        for word in &case.expected {
+            assert!(
+                sentence.contains(word),
+                "{}: no “{word}” in: {sentence}",
+                case.name
+            );
+        }
+        assert!(
+            held <= allowed,
+            "{}: held {held} bytes, more than {allowed}",
+            case.name
+        );
+    }
+    for (config, file) in [(MAMBA2, mamba2()), (LLAMA, llama()), (MAMBA, mamba())] {
+        model::load::load(config.as_bytes(), file.bytes())
+            .map(drop)
+            .unwrap();
+    }
 }
 
 /// Checked on each of the shipped models: cut anywhere in the header or at the end of any tensor,
