@@ -97,9 +97,18 @@ pub static PROPERTIES: &[Property] = &[
         group: "model",
         kind: Kind::Choice {
             choices: &[
-                choice("mamba2-passkey-t128", "Mamba-2, passkey, trained at 128 tokens"),
-                choice("mamba2-text-t1024", "Mamba-2, text, trained at 1,024 tokens"),
-                choice("llama-text-t256", "Transformer (softmax attention), trained at 256 tokens"),
+                choice(
+                    "mamba2-passkey-t128",
+                    "Mamba-2, passkey, trained at 128 tokens",
+                ),
+                choice(
+                    "mamba2-text-t1024",
+                    "Mamba-2, text, trained at 1,024 tokens",
+                ),
+                choice(
+                    "llama-text-t256",
+                    "Transformer (softmax attention), trained at 256 tokens",
+                ),
                 choice("random-ssd", "Random weights: SSD (Mamba-2)"),
                 choice("random-s6", "Random weights: S6 (Mamba)"),
                 choice("random-gla", "Random weights: GLA"),
@@ -154,7 +163,11 @@ pub static PROPERTIES: &[Property] = &[
         id: "offset",
         label: "Start in text",
         group: "input",
-        kind: Kind::Integer { min: 0, max: 10_000_000, log: false },
+        kind: Kind::Integer {
+            min: 0,
+            max: 10_000_000,
+            log: false,
+        },
         default: "0",
         unit: "bytes",
         help: "Where in the sample or held-out text to begin; it wraps around at the end.",
@@ -166,7 +179,11 @@ pub static PROPERTIES: &[Property] = &[
         id: "depth",
         label: "Passkey depth",
         group: "input",
-        kind: Kind::Number { min: 0.0, max: 1.0, log: false },
+        kind: Kind::Number {
+            min: 0.0,
+            max: 1.0,
+            log: false,
+        },
         default: "0.5",
         unit: "",
         help: "Where the passkey stands: 0 at the beginning, 1 right before the question.",
@@ -178,7 +195,11 @@ pub static PROPERTIES: &[Property] = &[
         id: "seed",
         label: "Seed",
         group: "input",
-        kind: Kind::Integer { min: 0, max: 1_000_000, log: false },
+        kind: Kind::Integer {
+            min: 0,
+            max: 1_000_000,
+            log: false,
+        },
         default: "0",
         unit: "",
         help: "Seed of random weights, random bytes and passkeys.",
@@ -198,7 +219,11 @@ pub static PROPERTIES: &[Property] = &[
         id: "context",
         label: "Context length",
         group: "input",
-        kind: Kind::Integer { min: MIN_CONTEXT as i64, max: MAX_CONTEXT as i64, log: true },
+        kind: Kind::Integer {
+            min: MIN_CONTEXT as i64,
+            max: MAX_CONTEXT as i64,
+            log: true,
+        },
         default: "4096",
         unit: "tokens",
         help: "How much the model has read. The state has the same size at every length.",
@@ -210,7 +235,11 @@ pub static PROPERTIES: &[Property] = &[
         id: "layer",
         label: "Layer",
         group: "look",
-        kind: Kind::Integer { min: 0, max: 1000, log: false },
+        kind: Kind::Integer {
+            min: 0,
+            max: 1000,
+            log: false,
+        },
         default: "0",
         unit: "",
         help: "Layer whose heads are shown, from 0.",
@@ -222,7 +251,11 @@ pub static PROPERTIES: &[Property] = &[
         id: "head",
         label: "Head",
         group: "look",
-        kind: Kind::Integer { min: 0, max: 1_000_000, log: false },
+        kind: Kind::Integer {
+            min: 0,
+            max: 1_000_000,
+            log: false,
+        },
         default: "0",
         unit: "",
         help: "Head (for S6: channel) shown strong, from 0.",
@@ -234,7 +267,11 @@ pub static PROPERTIES: &[Property] = &[
         id: "position",
         label: "Position",
         group: "look",
-        kind: Kind::Integer { min: -1, max: MAX_CONTEXT as i64 - 1, log: false },
+        kind: Kind::Integer {
+            min: -1,
+            max: MAX_CONTEXT as i64 - 1,
+            log: false,
+        },
         default: "-1",
         unit: "tokens",
         help: "The output whose receptive field is shown; -1 is the last position of the context.",
@@ -246,7 +283,11 @@ pub static PROPERTIES: &[Property] = &[
         id: "decay-factor",
         label: "Multiply decays by",
         group: "intervene",
-        kind: Kind::Number { min: 0.5, max: 1.0, log: true },
+        kind: Kind::Number {
+            min: 0.5,
+            max: 1.0,
+            log: true,
+        },
         default: "1",
         unit: "",
         help: "Every per-token decay becomes c times itself: forget more (Stuffed Mamba, arXiv 2410.07145, mitigation 1).",
@@ -258,7 +299,11 @@ pub static PROPERTIES: &[Property] = &[
         id: "write-factor",
         label: "Multiply writes by",
         group: "intervene",
-        kind: Kind::Number { min: 0.0, max: 2.0, log: false },
+        kind: Kind::Number {
+            min: 0.0,
+            max: 2.0,
+            log: false,
+        },
         default: "1",
         unit: "",
         help: "What each token writes into the state (its key B) is scaled: insert less (Stuffed Mamba, mitigation 1).",
@@ -270,7 +315,11 @@ pub static PROPERTIES: &[Property] = &[
         id: "window",
         label: "Keep the last tokens only",
         group: "intervene",
-        kind: Kind::Integer { min: 0, max: MAX_CONTEXT as i64, log: true },
+        kind: Kind::Integer {
+            min: 0,
+            max: MAX_CONTEXT as i64,
+            log: true,
+        },
         default: "0",
         unit: "tokens",
         help: "The state holds exactly the last r tokens, by state difference (Stuffed Mamba, mitigation 3); 0 is off.",
@@ -282,7 +331,11 @@ pub static PROPERTIES: &[Property] = &[
         id: "normalise-at",
         label: "Cap the state at its norm after",
         group: "intervene",
-        kind: Kind::Integer { min: 0, max: MAX_CONTEXT as i64, log: true },
+        kind: Kind::Integer {
+            min: 0,
+            max: MAX_CONTEXT as i64,
+            log: true,
+        },
         default: "0",
         unit: "tokens",
         help: "Each head's state is scaled down to the norm that it had after this many tokens whenever it is larger, every 128 tokens (Stuffed Mamba, mitigation 2; calibrated on this very input); 0 is off.",
@@ -294,7 +347,11 @@ pub static PROPERTIES: &[Property] = &[
         id: "filter",
         label: "Filter global heads for length",
         group: "intervene",
-        kind: Kind::Integer { min: 0, max: MAX_CONTEXT as i64, log: true },
+        kind: Kind::Integer {
+            min: 0,
+            max: MAX_CONTEXT as i64,
+            log: true,
+        },
         default: "0",
         unit: "tokens",
         help: "On global heads, tokens with a small step are skipped so that the decay over this length is what it was over the training length (LongMamba, arXiv 2504.16053); 0 is off.",
@@ -375,7 +432,11 @@ impl Property {
                     .map_err(|_| format!("{} = {} is not a number", self.id, shorten(value)))?;
                 bounded(v, *min, *max)?;
                 // "-0" and "0" are one state.
-                Ok(if v == 0.0 { "0".to_owned() } else { v.to_string() })
+                Ok(if v == 0.0 {
+                    "0".to_owned()
+                } else {
+                    v.to_string()
+                })
             }
             Kind::Text { max_bytes } => {
                 if value.len() <= *max_bytes {
@@ -435,7 +496,11 @@ impl Settings {
     pub fn run(&self, b: bool) -> Settings {
         let mut out = Settings::default();
         for p in PROPERTIES {
-            let id = if b { format!("b.{}", p.id) } else { p.id.to_owned() };
+            let id = if b {
+                format!("b.{}", p.id)
+            } else {
+                p.id.to_owned()
+            };
             let value = self.get(&id);
             if value != p.default {
                 out.0.insert(p.id.to_owned(), value.to_owned());
@@ -452,10 +517,16 @@ impl Settings {
             return Err(format!("there is no setting {}", shorten(id)));
         };
         if plain != id && !p.comparable {
-            return Err(format!("{plain} is common to both runs: set it without “b.”"));
+            return Err(format!(
+                "{plain} is common to both runs: set it without “b.”"
+            ));
         }
         let value = p.check(value)?;
-        let base = if plain == id { p.default } else { self.get(plain) };
+        let base = if plain == id {
+            p.default
+        } else {
+            self.get(plain)
+        };
         if value == base {
             self.0.remove(id);
         } else {
@@ -483,7 +554,10 @@ impl Settings {
             let (key, value) = part.split_once('=').unwrap_or((part, ""));
             match (decode(key), decode(value)) {
                 (Some(k), Some(v)) => pairs.push((k, v)),
-                _ => notices.push(format!("{} is not UTF-8 text and was not used", shorten(part))),
+                _ => notices.push(format!(
+                    "{} is not UTF-8 text and was not used",
+                    shorten(part)
+                )),
             }
         }
         // Run A first: a value of run B is kept only where it differs from run A's.
@@ -492,8 +566,10 @@ impl Settings {
             if let Err(sentence) = settings.set(&k, &v) {
                 let kept = k.strip_prefix("b.").unwrap_or(&k);
                 match property(kept) {
-                    Some(_) => notices
-                        .push(format!("{sentence}; {} is used instead", shorten(settings.get(&k)))),
+                    Some(_) => notices.push(format!(
+                        "{sentence}; {} is used instead",
+                        shorten(settings.get(&k))
+                    )),
                     None => notices.push(format!("{sentence}; it was left out")),
                 }
             }

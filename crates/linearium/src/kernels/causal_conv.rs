@@ -1,0 +1,113 @@
+//! Causal depthwise convolution with its tail carried over:
+//! `y[t, c] = act(bias[c] + sum_w weight[c, w] x[t - (W-1) + w, c])`, rows before the first from
+//! the tail.
+
+use bytemuck::{Pod, Zeroable};
+use fearless_simd::{Level, Simd, SimdBase, SimdFloat, dispatch};
+
+use super::linear_workgroups;
+use super::simd_math::{load, silu, store};
+use crate::recording::{Kernel, Params, Stage};
+
+/// Parameters.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct CausalConv {
+    /// Rows T.
+    pub t: u32,
+    /// Channels C.
+    pub channels: u32,
+    /// Width W of the convolution, 16 at most.
+    pub width: u32,
+    /// Row stride of x.
+    pub x_stride: u32,
+    /// First column of x.
+    pub x_offset: u32,
+    /// 1 if there is a bias.
+    pub has_bias: u32,
+    /// 1 if the result goes through silu.
+    pub silu: u32,
+}
+
+/// Reads `x [T, C]` (strided), `weight [C, W]`, `bias [C]`; writes `y [T, C]`, `tail [W-1, C]`
+/// (the last inputs, oldest first).
+pub static KERNEL: Kernel = Kernel {
+    name: "causal_conv",
+    reads: 3,
+    writes: 2,
+    wgsl: include_str!("causal_conv.wgsl"),
+    stages: &[
+        Stage {
+            entry: "convolve",
+            workgroups: |p| {
+                let p: CausalConv = p.unpack();
+                linear_workgroups((p.t * p.channels) as usize)
+            },
+        },
+        // One thread a channel: it reads the old tail before it writes the new one.
+        Stage {
+            entry: "keep_tail",
+            workgroups: |p| {
+                let p: CausalConv = p.unpack();
+                if p.t == 0 {
+                    [0, 1, 1]
+                } else {
+                    linear_workgroups(p.channels as usize)
+                }
+            },
+        },
+    ],
+    cpu,
+};
+
+fn cpu(level: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+    dispatch!(level, simd => causal_conv(simd, &params.unpack(), reads, writes));
+}
+
+#[inline(always)]
+fn causal_conv<S: Simd>(simd: S, p: &CausalConv, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+    let [x, weight, bias] = reads else {
+        unreachable!()
+    };
+    let [y, tail] = writes else { unreachable!() };
+    let (channels, width, t_len) = (p.channels as usize, p.width as usize, p.t as usize);
+    // Channels side by side, as the rows are.
+    let mut taps = vec![0.0; width * channels];
+    for (c, weight) in weight.chunks_exact(width).take(channels).enumerate() {
+        for w in 0..width {
+            taps[w * channels + c] = weight[w];
+        }
+    }
+    for t in 0..t_len {
+        let y = &mut y[t * channels..][..channels];
+        let rows: [&[f32]; 16] = std::array::from_fn(|w| {
+            // Rows count from the oldest of the tail.
+            if w >= width {
+                &[]
+            } else if t + w < width - 1 {
+                &tail[(t + w) * channels..][..channels]
+            } else {
+                let row = t + w + 1 - width;
+                &x[p.x_offset as usize + row * p.x_stride as usize..][..channels]
+            }
+        });
+        for c in (0..channels).step_by(S::f32s::LEN) {
+            let mut sum = if p.has_bias == 1 {
+                load(simd, &bias[..channels], c)
+            } else {
+                S::f32s::splat(simd, 0.0)
+            };
+            for (taps, row) in taps.chunks_exact(channels).zip(rows) {
+                sum = load(simd, taps, c).mul_add(load(simd, row, c), sum);
+            }
+            store::<S>(if p.silu == 1 { silu(simd, sum) } else { sum }, y, c);
+        }
+    }
+    // The last inputs become the tail; what of the old tail is among them moves up.
+    let kept = (width - 1).saturating_sub(t_len);
+    tail.copy_within(t_len.min(width - 1) * channels..(width - 1) * channels, 0);
+    for row in kept..width - 1 {
+        let from = p.x_offset as usize + (row + t_len + 1 - width) * p.x_stride as usize;
+        tail[row * channels..][..channels].copy_from_slice(&x[from..from + channels]);
+    }
+}

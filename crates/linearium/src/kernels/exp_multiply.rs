@@ -1,0 +1,57 @@
+//! Decays what is given: `out[t, c] = x[t, c] * exp(w[t, c])`.
+
+use bytemuck::{Pod, Zeroable};
+use fearless_simd::{Level, Simd, SimdBase, dispatch};
+
+use super::linear_workgroups;
+use super::simd_math::{exp, load, store};
+use crate::recording::{Kernel, Params, Stage};
+
+/// Parameters.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct ExpMultiply {
+    /// Rows T.
+    pub t: u32,
+    /// Columns of w and of the result.
+    pub width: u32,
+    /// Row stride of x.
+    pub x_stride: u32,
+    /// First column of x.
+    pub x_offset: u32,
+}
+
+/// Reads `x [T, width]` (strided), `w [T, width]`; writes `out [T, width]`.
+pub static KERNEL: Kernel = Kernel {
+    name: "exp_multiply",
+    reads: 2,
+    writes: 1,
+    wgsl: include_str!("exp_multiply.wgsl"),
+    stages: &[Stage {
+        entry: "exp_multiply",
+        workgroups: |p| {
+            let p: ExpMultiply = p.unpack();
+            linear_workgroups((p.t * p.width) as usize)
+        },
+    }],
+    cpu,
+};
+
+fn cpu(level: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+    dispatch!(level, simd => exp_multiply(simd, &params.unpack(), reads, writes));
+}
+
+#[inline(always)]
+fn exp_multiply<S: Simd>(simd: S, p: &ExpMultiply, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+    let [x, w] = reads else { unreachable!() };
+    let [out] = writes else { unreachable!() };
+    let width = p.width as usize;
+    for t in 0..p.t as usize {
+        let x = &x[p.x_offset as usize + t * p.x_stride as usize..][..width];
+        let w = &w[t * width..][..width];
+        let out = &mut out[t * width..][..width];
+        for c in (0..width).step_by(S::f32s::LEN) {
+            store::<S>(load(simd, x, c) * exp(simd, load(simd, w, c)), out, c);
+        }
+    }
+}

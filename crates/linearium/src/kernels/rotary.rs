@@ -1,0 +1,62 @@
+//! Rotary position embedding in the half-split convention of `transformers` and of
+//! `fla/modules/rotary.py` (not interleaved): channel i is rotated with channel i + K/2.
+
+use bytemuck::{Pod, Zeroable};
+use fearless_simd::Level;
+
+use super::linear_workgroups;
+use crate::recording::{Kernel, Params, Stage};
+
+/// Parameters.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Rotary {
+    /// Rows T.
+    pub t: u32,
+    /// Heads H.
+    pub heads: u32,
+    /// Width K of a head, even.
+    pub key: u32,
+    /// Row stride of x.
+    pub x_stride: u32,
+    /// First column of x.
+    pub x_offset: u32,
+}
+
+/// Reads `x [T, H, K]` (strided), `angles [T, K/2, 2]` (cosine, sine; made by
+/// [`crate::mixers::rotary_angles`] in f64, since an f32 product loses the phase of far positions); writes
+/// `out [T, H, K]`.
+pub static KERNEL: Kernel = Kernel {
+    name: "rotary",
+    reads: 2,
+    writes: 1,
+    wgsl: include_str!("rotary.wgsl"),
+    stages: &[Stage {
+        entry: "rotary",
+        workgroups: |p| {
+            let p: Rotary = p.unpack();
+            linear_workgroups((p.t * p.heads * p.key / 2) as usize)
+        },
+    }],
+    cpu,
+};
+
+fn cpu(_: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+    let p: Rotary = params.unpack();
+    let [x, angles] = reads else { unreachable!() };
+    let [out] = writes else { unreachable!() };
+    let (heads, key) = (p.heads as usize, p.key as usize);
+    let half = key / 2;
+    for t in 0..p.t as usize {
+        for h in 0..heads {
+            let row = &x[p.x_offset as usize + t * p.x_stride as usize + h * key..][..key];
+            let out = &mut out[(t * heads + h) * key..][..key];
+            for i in 0..half {
+                let cos = angles[(t * half + i) * 2];
+                let sin = angles[(t * half + i) * 2 + 1];
+                out[i] = row[i] * cos - row[i + half] * sin;
+                out[i + half] = row[i + half] * cos + row[i] * sin;
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! `out[t, c] = x[t, c] + m * d[c / per] * y[t, c]`: the skip `D x` of Mamba (per = head width,
+//! or 1), and the difference of two scans (m = -1, no d). With `multiply` it is the product
+//! `x[t, c] * y[t, c]` instead (the step size times the input of S6).
+
+use bytemuck::{Pod, Zeroable};
+use fearless_simd::Level;
+
+use super::linear_workgroups;
+use crate::recording::{Kernel, Params, Stage};
+
+/// Parameters.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct ScaledAdd {
+    /// Rows T.
+    pub t: u32,
+    /// Columns.
+    pub width: u32,
+    /// Row stride of y.
+    pub y_stride: u32,
+    /// First column of y.
+    pub y_offset: u32,
+    /// Columns that share an element of d.
+    pub per: u32,
+    /// 1 if there is a d.
+    pub has_d: u32,
+    /// 1 for the product instead of the sum.
+    pub multiply: u32,
+    /// m.
+    pub multiplier: f32,
+}
+
+/// Reads `x [T, width]`, `y [T, width]` (strided), `d [width / per]`; writes `out [T, width]`.
+pub static KERNEL: Kernel = Kernel {
+    name: "scaled_add",
+    reads: 3,
+    writes: 1,
+    wgsl: include_str!("scaled_add.wgsl"),
+    stages: &[Stage {
+        entry: "scaled_add",
+        workgroups: |p| {
+            let p: ScaledAdd = p.unpack();
+            linear_workgroups((p.t * p.width) as usize)
+        },
+    }],
+    cpu,
+};
+
+fn cpu(_: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+    let p: ScaledAdd = params.unpack();
+    let [x, y, d] = reads else { unreachable!() };
+    let [out] = writes else { unreachable!() };
+    let (width, per) = (p.width as usize, p.per as usize);
+    for t in 0..p.t as usize {
+        let y = &y[p.y_offset as usize + t * p.y_stride as usize..][..width];
+        for c in 0..width {
+            let x = x[t * width + c];
+            out[t * width + c] = if p.multiply == 1 {
+                x * y[c]
+            } else {
+                let d = if p.has_d == 1 { d[c / per] } else { 1.0 };
+                x + p.multiplier * d * y[c]
+            };
+        }
+    }
+}

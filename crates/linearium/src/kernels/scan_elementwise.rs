@@ -1,0 +1,171 @@
+//! The elementwise scan: S6 (Mamba) and every diagonal state-space model. For channel d and state
+//! index n
+//!
+//! `h_t = exp(dt_t A + s) h_{t-1} + m exp(w_t A) u_t B_t`, `y_t = sum_n C_t[n] h_t[n]`
+//!
+//! where `u = dt * x` is given, `s` is the log of a decay factor and `w` an optional extra decay
+//! of the write (used by the sliding window). `mamba_ssm/ops/selective_scan_interface.py`,
+//! `selective_scan_ref`.
+
+use bytemuck::{Pod, Zeroable};
+use fearless_simd::{Level, Simd, SimdBase, SimdFloat, dispatch};
+
+use super::simd_math::{exp, load, store};
+use crate::recording::{Kernel, Params, Stage};
+
+/// Parameters.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct ScanElementwise {
+    /// Tokens T.
+    pub t: u32,
+    /// Channels D.
+    pub channels: u32,
+    /// States N a channel, 256 at most.
+    pub states: u32,
+    /// Row stride of the buffer with B and C.
+    pub bc_stride: u32,
+    /// First column of B.
+    pub b_offset: u32,
+    /// First column of C.
+    pub c_offset: u32,
+    /// 1 if there is an extra decay of the write.
+    pub has_write_decay: u32,
+    /// s.
+    pub log_shift: f32,
+    /// m.
+    pub write_factor: f32,
+    /// Tokens over which the extra decay reaches: its log is `w A + write_shift`.
+    pub write_shift: f32,
+}
+
+/// Tokens in a chunk on the GPU; the same constant stands in the shader.
+pub const CHUNK: usize = 64;
+
+impl ScanElementwise {
+    /// Length of the scratch buffer that a recording of `t` tokens needs: a state a chunk, and
+    /// the sum of step sizes over each chunk.
+    pub fn scratch_len(t: usize, channels: usize, states: usize) -> usize {
+        t.div_ceil(CHUNK) * channels * (states + 1)
+    }
+}
+
+/// Reads `dt [T, D]`, `a [D, N]` (negative), `u [T, D]`, `bc` (strided rows with B and C, N each),
+/// `w [T, D]`; writes `y [T, D]`, `state [D, N]`, `scratch` ([`ScanElementwise::scratch_len`]).
+pub static KERNEL: Kernel = Kernel {
+    name: "scan_elementwise",
+    reads: 5,
+    writes: 3,
+    wgsl: include_str!("scan_elementwise.wgsl"),
+    stages: &[
+        Stage {
+            entry: "chunk_state",
+            workgroups: |p| {
+                let p: ScanElementwise = p.unpack();
+                let chunks = (p.t as usize).div_ceil(CHUNK) as u32;
+                if chunks == 0 {
+                    return [0, 1, 1];
+                }
+                [(p.channels * p.states).div_ceil(256), chunks, 1]
+            },
+        },
+        Stage {
+            entry: "chunk_pass",
+            workgroups: |p| {
+                let p: ScanElementwise = p.unpack();
+                if p.t == 0 {
+                    return [0, 1, 1];
+                }
+                super::linear_workgroups((p.channels * p.states) as usize)
+            },
+        },
+        Stage {
+            entry: "chunk_out",
+            workgroups: |p| {
+                let p: ScanElementwise = p.unpack();
+                let chunks = (p.t as usize).div_ceil(CHUNK) as u32;
+                if chunks == 0 {
+                    return [0, 1, 1];
+                }
+                [p.channels.div_ceil(64), chunks, 1]
+            },
+        },
+    ],
+    cpu,
+};
+
+fn cpu(level: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+    dispatch!(level, simd => scan_elementwise(simd, &params.unpack(), reads, writes));
+}
+
+#[inline(always)]
+fn scan_elementwise<S: Simd>(
+    simd: S,
+    p: &ScanElementwise,
+    reads: &[&[f32]],
+    writes: &mut [&mut [f32]],
+) {
+    let [dt, a, u, bc, w] = reads else {
+        unreachable!()
+    };
+    let [y, state, _] = writes else {
+        unreachable!()
+    };
+    let (channels, n, lanes) = (p.channels as usize, p.states as usize, S::f32s::LEN);
+    // A vector of channels at a time, their states and decay rates side by side, so that the sum
+    // over the states needs no sum over the lanes. Zeros where a vector has no channel.
+    let mut tile = vec![0.0; 2 * n * lanes];
+    let (a_tile, h_tile) = tile.split_at_mut(n * lanes);
+    for first in (0..channels).step_by(lanes) {
+        let block = first..channels.min(first + lanes);
+        for d in block.clone() {
+            for i in 0..n {
+                a_tile[i * lanes + d - first] = a[d * n + i];
+                h_tile[i * lanes + d - first] = state[d * n + i];
+            }
+        }
+        if block.len() < lanes {
+            for i in 0..n {
+                a_tile[i * lanes + block.len()..(i + 1) * lanes].fill(0.0);
+                h_tile[i * lanes + block.len()..(i + 1) * lanes].fill(0.0);
+            }
+        }
+        for t in 0..p.t as usize {
+            let columns = t * channels + first..t * channels + block.end;
+            let step = load(simd, &dt[columns.clone()], 0);
+            let input = load(simd, &u[columns.clone()], 0) * p.write_factor;
+            let row = t * p.bc_stride as usize;
+            let b = &bc[row + p.b_offset as usize..][..n];
+            let c = &bc[row + p.c_offset as usize..][..n];
+            let mut sum = S::f32s::splat(simd, 0.0);
+            let tiles = a_tile
+                .chunks_exact(lanes)
+                .zip(h_tile.chunks_exact_mut(lanes));
+            if p.has_write_decay == 1 {
+                let wait = load(simd, &w[columns.clone()], 0);
+                for (((a, h), &b), &c) in tiles.zip(b).zip(c) {
+                    let a = S::f32s::from_slice(simd, a);
+                    let late = exp(simd, wait.mul_add(a, p.write_shift));
+                    let decay = exp(simd, step.mul_add(a, p.log_shift));
+                    let new = decay.mul_add(S::f32s::from_slice(simd, h), late * input * b);
+                    new.store_slice(h);
+                    sum = new.mul_add(c, sum);
+                }
+            } else {
+                for (((a, h), &b), &c) in tiles.zip(b).zip(c) {
+                    let a = S::f32s::from_slice(simd, a);
+                    let decay = exp(simd, step.mul_add(a, p.log_shift));
+                    let new = decay.mul_add(S::f32s::from_slice(simd, h), input * b);
+                    new.store_slice(h);
+                    sum = new.mul_add(c, sum);
+                }
+            }
+            store::<S>(sum, &mut y[columns], 0);
+        }
+        for d in block {
+            for i in 0..n {
+                state[d * n + i] = h_tile[i * lanes + d - first];
+            }
+        }
+    }
+}
