@@ -108,7 +108,13 @@ fn page(tree: &Tree) -> Outcome<()> {
     let paths: Vec<PathBuf> = vec![tree.at("web"), tree.at("pkg"), tree.at("models")];
     let inputs = tree::fingerprint(
         &paths,
-        &["node_modules", "dist", "test-results", "playwright-report"],
+        &[
+            "node_modules",
+            "dist",
+            "dist-gallery",
+            "test-results",
+            "playwright-report",
+        ],
     )?;
     let outputs = [tree.at("web/dist")];
     if tree.is_current("page", inputs, &outputs) {
