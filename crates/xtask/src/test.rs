@@ -85,9 +85,15 @@ pub fn run(tree: &Tree, arguments: &[String]) -> Outcome<()> {
             total.failed += 1;
         }
     }
-    let all_ran = verdict(total, choice.filters.is_empty());
+    let verdict = verdict(total, choice.filters.is_empty());
+    if let Err(reason) = &verdict
+        && !reason.is_empty()
+    {
+        eprintln!("error: {reason}");
+    }
+    // Nothing may follow the closing line, so what is wrong has been said before it.
     println!("\n{} passed, {} failed", total.passed, total.failed);
-    all_ran
+    verdict.map_err(|_| String::new())
 }
 
 /// Whether `total` is good; a test left out is as bad as one that failed, unless a filter left it out.
