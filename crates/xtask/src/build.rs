@@ -64,7 +64,7 @@ fn wasm(tree: &Tree) -> Outcome<()> {
     let mut wasm_pack = tools.wasm_pack(tree.root())?;
     wasm_pack.args([
         "--log-level",
-        "warn",
+        "error",
         "build",
         "crates/linearium-web",
         "--target",

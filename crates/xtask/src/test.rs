@@ -187,7 +187,7 @@ impl<'a> Bench<'a> {
         let mut wasm_pack = tools.wasm_pack(self.tree.root())?;
         wasm_pack.args([
             "--log-level",
-            "warn",
+            "error",
             "test",
             "--headless",
             "--chrome",
