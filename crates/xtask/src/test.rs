@@ -138,6 +138,7 @@ impl<'a> Bench<'a> {
         };
         if has(Stage::Browser) {
             build::all(tree)?;
+            build::gallery(tree)?;
         }
         Ok(Self {
             tree,
@@ -218,7 +219,7 @@ impl<'a> Bench<'a> {
         let web = self.tree.at("web");
         let report = self.tree.at("target/xtask/playwright.json");
         tree::write(&report, "")?;
-        let mut playwright = playwright_command(&web, &report);
+        let mut playwright = playwright_command(&web, &self.machine.chromium, &report);
         playwright
             .args(["test", "--config"])
             .arg(self.tree.at("tests/browser/playwright.config.ts"));
@@ -247,14 +248,13 @@ impl<'a> Bench<'a> {
     }
 }
 
-fn playwright_command(web: &Path, report: &Path) -> Command {
+fn playwright_command(web: &Path, chromium: &Path, report: &Path) -> Command {
     let mut command = process::in_directory("npx", web);
     command.args(["--no-install", "playwright"]);
     command
+        .env("LINEARIUM_CHROMIUM", chromium)
         .env("PLAYWRIGHT_JSON_OUTPUT_NAME", report)
-        .env("PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD", "1")
-        // The tests lie outside web/, whose packages they use.
-        .env("NODE_PATH", web.join("node_modules"));
+        .env("PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD", "1");
     command
 }
 
