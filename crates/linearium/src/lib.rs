@@ -4,7 +4,10 @@
 //! This crate knows no GPU API, no JavaScript, no files and no clock.
 
 pub mod kernels;
+pub mod mixers;
+pub mod model;
 pub mod player;
+pub mod random;
 pub mod recording;
 pub mod settings;
 pub mod views;

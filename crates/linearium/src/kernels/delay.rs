@@ -19,9 +19,9 @@ pub struct Delay {
     pub x_stride: u32,
     /// First column of x.
     pub x_offset: u32,
-    /// r, at least 1.
+    /// r; 0 copies.
     pub delay: u32,
-    /// Position of the first row modulo r.
+    /// Position of the first row modulo r (0 if r is 0).
     pub phase: u32,
     /// Width of a row of `out`.
     pub out_stride: u32,

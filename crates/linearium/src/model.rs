@@ -1,0 +1,8 @@
+//! Models: from files to layers, and a run of a model over tokens.
+
+pub mod checkpoint;
+pub mod config;
+mod json;
+pub mod load;
+pub mod session;
+pub mod stack;

@@ -1,0 +1,186 @@
+//! The shipped checkpoints against `transformers`, and every mixer's recording against its
+//! definition.
+
+use std::rc::Rc;
+
+use linearium::mixers::{self, Change};
+use linearium::model::checkpoint::Checkpoint;
+use linearium::model::load::load;
+use linearium::model::session::{Options, Session};
+use linearium::model::stack::Stack;
+use linearium::player::{CpuPlayer, Player};
+use pollster::block_on;
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
+fn model(name: &str) -> Rc<Stack> {
+    let file = |f: &str| std::fs::read(format!("{ROOT}/web/public/models/{name}/{f}")).unwrap();
+    Rc::new(load(&file("config.json"), file("model.safetensors")).unwrap())
+}
+
+fn session(stack: &Rc<Stack>, options: &Options, segment: usize) -> Session<CpuPlayer> {
+    block_on(Session::new(
+        stack.clone(),
+        options,
+        segment,
+        |layout| async move { Ok(CpuPlayer::new(&layout)) },
+    ))
+    .unwrap()
+}
+
+/// Root mean square of the difference over root mean square of the reference.
+fn rms_ratio(a: &[f64], reference: &[f64]) -> f64 {
+    assert_eq!(a.len(), reference.len());
+    let square = |v: f64| v * v;
+    let difference: f64 = a.iter().zip(reference).map(|(a, b)| square(a - b)).sum();
+    let size: f64 = reference.iter().map(|b| square(*b)).sum();
+    (difference / size).sqrt()
+}
+
+/// Logits of every position, fed in pieces.
+fn logits(session: &mut Session<CpuPlayer>, tokens: &[u32], piece: usize) -> Vec<Vec<f64>> {
+    let vocab = session.plan.vocab;
+    let mut out = Vec::new();
+    for tokens in tokens.chunks(piece) {
+        block_on(session.feed(tokens, None)).unwrap();
+        let range = 0..tokens.len() * vocab;
+        let read = block_on(session.player.read(&[(session.plan.logits, range)])).unwrap();
+        out.extend(
+            read[0]
+                .chunks_exact(vocab)
+                .map(|r| r.iter().map(|&x| x.into()).collect()),
+        );
+    }
+    out
+}
+
+struct Expected {
+    ids: Vec<u32>,
+    positions: Vec<usize>,
+    logits: Vec<Vec<f64>>,
+    losses: Vec<f64>,
+}
+
+fn expected(name: &str) -> Expected {
+    let bytes = std::fs::read(format!("{ROOT}/tests/golden/models/{name}.safetensors")).unwrap();
+    let mut file = Checkpoint::read(bytes).unwrap();
+    let int = |f: &Checkpoint, n: &str| -> Vec<u32> {
+        let raw = f.raw(n).unwrap();
+        raw.chunks_exact(4)
+            .map(|b| u32::from_le_bytes(b.try_into().unwrap()))
+            .collect()
+    };
+    let ids = int(&file, "input_ids");
+    let positions = int(&file, "positions")
+        .iter()
+        .map(|&p| p as usize)
+        .collect();
+    let logits = file.take("logits", &[10, 256]).unwrap().data;
+    let losses = file.take("loss_per_position", &[599]).unwrap().data;
+    Expected {
+        ids,
+        positions,
+        logits: logits
+            .chunks(256)
+            .map(|r| r.iter().map(|&x| x.into()).collect())
+            .collect(),
+        losses: losses.iter().map(|&x| x.into()).collect(),
+    }
+}
+
+/// `transformers` in f32 against ours in f32: two roundings of some 1e-6 each through 3 to 4
+/// layers; the issue asks for 1e-4.
+#[test]
+fn shipped_checkpoints_give_the_logits_of_transformers() {
+    for name in [
+        "mamba2-passkey-t128",
+        "mamba2-text-t1024",
+        "llama-text-t256",
+    ] {
+        let (stack, want) = (model(name), expected(name));
+        for piece in [600, 64, 7, 1] {
+            let options = Options {
+                capacity: 600,
+                ..Options::default()
+            };
+            let mut s = session(&stack, &options, piece);
+            let got = logits(&mut s, &want.ids, piece);
+            for (p, want) in want.positions.iter().zip(&want.logits) {
+                let ratio = rms_ratio(&got[*p], want);
+                assert!(ratio <= 1e-4, "{name} in pieces of {piece} at {p}: {ratio}");
+            }
+            let mut s = session(&stack, &options, piece);
+            let (losses, _) = block_on(s.read_text(&want.ids)).unwrap();
+            for (p, (got, want)) in losses.iter().zip(&want.losses).enumerate() {
+                let off = (f64::from(*got) - want).abs();
+                assert!(
+                    off <= 1e-3,
+                    "{name} in pieces of {piece}, loss at {p}: off by {off}"
+                );
+            }
+            assert_eq!(losses.len(), want.losses.len());
+        }
+    }
+}
+
+fn changes(heads: usize) -> Vec<Change> {
+    let some = (0..heads)
+        .map(|h| if h % 2 == 0 { 0.02 } else { -1.0 })
+        .collect::<Vec<f32>>();
+    vec![
+        Change::default(),
+        Change {
+            log_decay_shift: 0.97f32.ln(),
+            write_factor: 0.75,
+            ..Change::default()
+        },
+        Change {
+            window: 5,
+            ..Change::default()
+        },
+        Change {
+            window: 16,
+            log_decay_shift: 0.9f32.ln(),
+            write_factor: 0.5,
+            thresholds: None,
+        },
+        Change {
+            thresholds: Some(vec![some.into(); 2]),
+            ..Change::default()
+        },
+    ]
+}
+
+/// f32 through two layers against f64: rounding of 6e-8 an operation over sums of some hundred
+/// terms, amplified by norms; 2e-5 is ten times what is seen.
+#[test]
+fn recordings_equal_their_definitions_for_every_cut_and_change() {
+    for definition in mixers::ALL {
+        let stack = Rc::new(Stack::random(definition, 7));
+        let heads = stack.blocks[0].mixer.shape().heads;
+        let tokens: Vec<u32> = (0..70u32).map(|i| (i * 37 + i * i * 11) % 256).collect();
+        for change in changes(heads) {
+            let mut states = Vec::new();
+            let want: Vec<Vec<f64>> = tokens
+                .iter()
+                .map(|&id| stack.step(&mut states, id, &change))
+                .collect();
+            for piece in [1, 2, 3, 16, 64, 65, 70] {
+                let options = Options {
+                    capacity: 70,
+                    change: change.clone(),
+                    ..Options::default()
+                };
+                let got = logits(&mut session(&stack, &options, piece), &tokens, piece);
+                for t in 0..tokens.len() {
+                    let ratio = rms_ratio(&got[t], &want[t]);
+                    assert!(
+                        ratio <= 2e-5,
+                        "{} in pieces of {piece} with {change:?} at {t}: {ratio}",
+                        definition.id
+                    );
+                }
+            }
+        }
+    }
+}
