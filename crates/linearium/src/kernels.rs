@@ -17,6 +17,7 @@ pub mod rotary;
 pub mod scaled_add;
 pub mod scan_elementwise;
 pub mod scan_outer;
+mod simd_math;
 pub mod softmax_attention;
 pub mod state_norm;
 pub mod swiglu;
@@ -53,20 +54,4 @@ pub(crate) fn linear_workgroups(elements: usize) -> [u32; 3] {
         1..=65_535 => [groups, 1, 1],
         _ => [65_535, groups.div_ceil(65_535), 1],
     }
-}
-
-/// Logistic function.
-pub(crate) fn sigmoid(x: f32) -> f32 {
-    // exp of a non-positive number only: nothing overflows.
-    let e = (-x.abs()).exp();
-    if x >= 0.0 {
-        1.0 / (1.0 + e)
-    } else {
-        e / (1.0 + e)
-    }
-}
-
-/// `ln(1 + e^x)`, linear above 20 as in the official kernels.
-pub(crate) fn softplus(x: f32) -> f32 {
-    if x > 20.0 { x } else { x.exp().ln_1p() }
 }

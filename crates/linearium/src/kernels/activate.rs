@@ -5,9 +5,10 @@
 //! log-decay is the identity with `scale = A`; the gate of GLA is logsigmoid with `m = 1/16`.
 
 use bytemuck::{Pod, Zeroable};
-use fearless_simd::Level;
+use fearless_simd::{Level, Simd, SimdBase, dispatch, prelude::*};
 
-use super::{linear_workgroups, sigmoid, softplus};
+use super::linear_workgroups;
+use super::simd_math::{load, silu, softplus, store};
 use crate::recording::{Kernel, Params, Stage};
 
 /// f(x) = x.
@@ -66,29 +67,49 @@ pub static KERNEL: Kernel = Kernel {
     cpu,
 };
 
-fn cpu(_: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
-    let p: Activate = params.unpack();
+fn cpu(level: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+    dispatch!(level, simd => activate(simd, &params.unpack(), reads, writes));
+}
+
+#[inline(always)]
+fn activate<S: Simd>(simd: S, p: &Activate, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
     let [x, bias, scale, threshold] = reads else {
         unreachable!()
     };
     let [out] = writes else { unreachable!() };
     let width = p.width as usize;
-    for t in 0..p.t as usize {
-        for c in 0..width {
-            let b = if p.has_bias == 1 { bias[c] } else { 0.0 };
-            let u = x[p.x_offset as usize + t * p.x_stride as usize + c] + b;
+    if width == 0 {
+        return;
+    }
+    // What is absent is one vector, taken at every column.
+    let column = |given: u32, values: &[f32], c: usize, absent: f32| {
+        if given == 1 {
+            load(simd, &values[..width], c)
+        } else {
+            S::f32s::splat(simd, absent)
+        }
+    };
+    for (t, out) in out.chunks_exact_mut(width).take(p.t as usize).enumerate() {
+        let x = &x[p.x_offset as usize + t * p.x_stride as usize..][..width];
+        for c in (0..width).step_by(S::f32s::LEN) {
+            let u = load(simd, x, c) + column(p.has_bias, bias, c, 0.0);
             let f = match p.function {
-                SOFTPLUS => softplus(u),
-                LOG_SIGMOID => -softplus(-u),
-                SILU => u * sigmoid(u),
+                SOFTPLUS => softplus(simd, u),
+                LOG_SIGMOID => -softplus(simd, -u),
+                SILU => silu(simd, u),
                 _ => u,
             };
-            let mut f = f.max(p.min).min(p.max);
-            if p.has_threshold == 1 && f <= threshold[c] {
-                f = 0.0;
+            // Comparisons, so that NaN stays NaN.
+            let f = f.simd_lt(p.min).select(S::f32s::splat(simd, p.min), f);
+            let mut f = f.simd_gt(p.max).select(S::f32s::splat(simd, p.max), f);
+            if p.has_threshold == 1 {
+                let zero = S::f32s::splat(simd, 0.0);
+                f = f
+                    .simd_le(load(simd, &threshold[..width], c))
+                    .select(zero, f);
             }
-            let s = if p.has_scale == 1 { scale[c] } else { 1.0 };
-            out[t * width + c] = s * p.multiplier * f + p.shift;
+            let s = column(p.has_scale, scale, c, 1.0) * p.multiplier;
+            store::<S>(s * f + p.shift, out, c);
         }
     }
 }

@@ -3,9 +3,10 @@
 //! the tail.
 
 use bytemuck::{Pod, Zeroable};
-use fearless_simd::Level;
+use fearless_simd::{Level, Simd, SimdBase, SimdFloat, dispatch};
 
-use super::{linear_workgroups, sigmoid};
+use super::linear_workgroups;
+use super::simd_math::{load, silu, store};
 use crate::recording::{Kernel, Params, Stage};
 
 /// Parameters.
@@ -59,33 +60,54 @@ pub static KERNEL: Kernel = Kernel {
     cpu,
 };
 
-fn cpu(_: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
-    let p: CausalConv = params.unpack();
+fn cpu(level: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+    dispatch!(level, simd => causal_conv(simd, &params.unpack(), reads, writes));
+}
+
+#[inline(always)]
+fn causal_conv<S: Simd>(simd: S, p: &CausalConv, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
     let [x, weight, bias] = reads else {
         unreachable!()
     };
     let [y, tail] = writes else { unreachable!() };
     let (channels, width, t_len) = (p.channels as usize, p.width as usize, p.t as usize);
-    let input = |tail: &[f32], t: usize, c: usize| {
-        // t counts from the oldest row of the tail.
-        if t < width - 1 {
-            tail[t * channels + c]
-        } else {
-            x[p.x_offset as usize + (t + 1 - width) * p.x_stride as usize + c]
-        }
-    };
-    for t in 0..t_len {
-        for c in 0..channels {
-            let mut sum = if p.has_bias == 1 { bias[c] } else { 0.0 };
-            for w in 0..width {
-                sum += weight[c * width + w] * input(tail, t + w, c);
-            }
-            y[t * channels + c] = if p.silu == 1 { sum * sigmoid(sum) } else { sum };
+    // Channels side by side, as the rows are.
+    let mut taps = vec![0.0; width * channels];
+    for (c, weight) in weight.chunks_exact(width).take(channels).enumerate() {
+        for w in 0..width {
+            taps[w * channels + c] = weight[w];
         }
     }
-    for row in 0..width - 1 {
-        for c in 0..channels {
-            tail[row * channels + c] = input(tail, row + t_len, c);
+    for t in 0..t_len {
+        let y = &mut y[t * channels..][..channels];
+        let rows: [&[f32]; 16] = std::array::from_fn(|w| {
+            // Rows count from the oldest of the tail.
+            if w >= width {
+                &[]
+            } else if t + w < width - 1 {
+                &tail[(t + w) * channels..][..channels]
+            } else {
+                let row = t + w + 1 - width;
+                &x[p.x_offset as usize + row * p.x_stride as usize..][..channels]
+            }
+        });
+        for c in (0..channels).step_by(S::f32s::LEN) {
+            let mut sum = if p.has_bias == 1 {
+                load(simd, &bias[..channels], c)
+            } else {
+                S::f32s::splat(simd, 0.0)
+            };
+            for (taps, row) in taps.chunks_exact(channels).zip(rows) {
+                sum = load(simd, taps, c).mul_add(load(simd, row, c), sum);
+            }
+            store::<S>(if p.silu == 1 { silu(simd, sum) } else { sum }, y, c);
         }
+    }
+    // The last inputs become the tail; what of the old tail is among them moves up.
+    let kept = (width - 1).saturating_sub(t_len);
+    tail.copy_within(t_len.min(width - 1) * channels..(width - 1) * channels, 0);
+    for row in kept..width - 1 {
+        let from = p.x_offset as usize + (row + t_len + 1 - width) * p.x_stride as usize;
+        tail[row * channels..][..channels].copy_from_slice(&x[from..from + channels]);
     }
 }

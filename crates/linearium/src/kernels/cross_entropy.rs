@@ -2,8 +2,9 @@
 //! the most likely token (the first one of equals), as two columns.
 
 use bytemuck::{Pod, Zeroable};
-use fearless_simd::Level;
+use fearless_simd::{Level, Simd, dispatch};
 
+use super::simd_math::exp_sum;
 use crate::recording::{Kernel, Params, Stage};
 
 /// Parameters.
@@ -34,13 +35,18 @@ pub static KERNEL: Kernel = Kernel {
     cpu,
 };
 
-fn cpu(_: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
-    let p: CrossEntropy = params.unpack();
+fn cpu(level: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+    dispatch!(level, simd => cross_entropy(simd, &params.unpack(), reads, writes));
+}
+
+#[inline(always)]
+fn cross_entropy<S: Simd>(simd: S, p: &CrossEntropy, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
     let [logits, targets] = reads else {
         unreachable!()
     };
     let [out] = writes else { unreachable!() };
     let vocab = p.vocab as usize;
+    let mut shares = vec![0.0; vocab];
     for t in 0..p.t as usize {
         let row = &logits[t * vocab..][..vocab];
         let mut best = 0;
@@ -49,9 +55,16 @@ fn cpu(_: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
                 best = j;
             }
         }
-        let sum: f32 = row.iter().map(|x| (x - row[best]).exp()).sum();
         out[t * 2] = match targets[t] {
-            target if target >= 0.0 => sum.ln() + (row[best] - row[target as usize]),
+            target if target >= 0.0 => {
+                shares.copy_from_slice(row);
+                // The largest share is 1. Left out of the sum, it cannot swallow the others, so
+                // that a small loss keeps its digits.
+                let (before, rest) = shares.split_at_mut(best);
+                let others =
+                    exp_sum(simd, before, row[best]) + exp_sum(simd, &mut rest[1..], row[best]);
+                others.ln_1p() + (row[best] - row[target as usize])
+            }
             _ => 0.0,
         };
         out[t * 2 + 1] = best as f32;

@@ -1,9 +1,10 @@
 //! Decays what is given: `out[t, c] = x[t, c] * exp(w[t, c])`.
 
 use bytemuck::{Pod, Zeroable};
-use fearless_simd::Level;
+use fearless_simd::{Level, Simd, SimdBase, dispatch};
 
 use super::linear_workgroups;
+use super::simd_math::{exp, load, store};
 use crate::recording::{Kernel, Params, Stage};
 
 /// Parameters.
@@ -36,15 +37,21 @@ pub static KERNEL: Kernel = Kernel {
     cpu,
 };
 
-fn cpu(_: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
-    let p: ExpMultiply = params.unpack();
+fn cpu(level: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+    dispatch!(level, simd => exp_multiply(simd, &params.unpack(), reads, writes));
+}
+
+#[inline(always)]
+fn exp_multiply<S: Simd>(simd: S, p: &ExpMultiply, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
     let [x, w] = reads else { unreachable!() };
     let [out] = writes else { unreachable!() };
     let width = p.width as usize;
     for t in 0..p.t as usize {
         let x = &x[p.x_offset as usize + t * p.x_stride as usize..][..width];
-        for c in 0..width {
-            out[t * width + c] = x[c] * w[t * width + c].exp();
+        let w = &w[t * width..][..width];
+        let out = &mut out[t * width..][..width];
+        for c in (0..width).step_by(S::f32s::LEN) {
+            store::<S>(load(simd, x, c) * exp(simd, load(simd, w, c)), out, c);
         }
     }
 }

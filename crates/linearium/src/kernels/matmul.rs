@@ -1,8 +1,9 @@
 //! Linear layer: `y[t, n] = sum_k x[t, k] w[n, k] (+ bias[n]) (+ residual[t, n])`.
 
 use bytemuck::{Pod, Zeroable};
-use fearless_simd::Level;
+use fearless_simd::{Level, Simd, SimdBase, SimdFloat, dispatch};
 
+use super::simd_math::load;
 use crate::recording::{Kernel, Params, Stage};
 
 /// Parameters.
@@ -45,24 +46,112 @@ pub static KERNEL: Kernel = Kernel {
     cpu,
 };
 
-fn cpu(_: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
-    let p: Matmul = params.unpack();
+fn cpu(level: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+    dispatch!(level, simd => matmul(simd, &params.unpack(), reads, writes));
+}
+
+/// Rows of x that are multiplied at once with [`TILE_N`] rows of w: twelve sums, which with one
+/// operand of each product fit the 16 vector registers of SSE and AVX2.
+const TILE_T: usize = 4;
+const TILE_N: usize = 3;
+
+/// Values of w that stay in the first-level cache while all rows of x pass (16 KiB).
+const BLOCK: usize = 4096;
+
+#[inline(always)]
+fn matmul<S: Simd>(simd: S, p: &Matmul, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
     let [x, w, bias, residual] = reads else {
         unreachable!()
     };
     let [y] = writes else { unreachable!() };
-    let (k, n) = (p.k as usize, p.n as usize);
-    for t in 0..p.t as usize {
-        let row = &x[p.x_offset as usize + t * p.x_stride as usize..][..k];
-        for j in 0..n {
-            let dot: f32 = row.iter().zip(&w[j * k..][..k]).map(|(a, b)| a * b).sum();
-            let b = if p.has_bias == 1 { bias[j] } else { 0.0 };
-            let r = if p.has_residual == 1 {
-                residual[t * n + j]
-            } else {
-                0.0
-            };
-            y[t * n + j] = dot + b + r;
+    let (t_len, k, n) = (p.t as usize, p.k as usize, p.n as usize);
+    let x_row = |t: usize| &x[p.x_offset as usize + t * p.x_stride as usize..][..k];
+    let w_row = |j: usize| &w[j * k..][..k];
+    let mut write = |t: usize, j: usize, dot: f32| {
+        let b = if p.has_bias == 1 { bias[j] } else { 0.0 };
+        let r = if p.has_residual == 1 {
+            residual[t * n + j]
+        } else {
+            0.0
+        };
+        y[t * n + j] = dot + b + r;
+    };
+    let block = (BLOCK / k.max(1)).next_multiple_of(TILE_N).max(TILE_N);
+    for first in (0..n).step_by(block) {
+        let end = n.min(first + block);
+        for t in (0..t_len).step_by(TILE_T) {
+            let rows = TILE_T.min(t_len - t);
+            for j in (first..end).step_by(TILE_N) {
+                let columns = TILE_N.min(end - j);
+                // A tile over the edge repeats its last row; the sums are not used.
+                let w: [&[f32]; TILE_N] = std::array::from_fn(|i| w_row(j + i.min(columns - 1)));
+                if rows == 1 {
+                    let sums = dots_1(simd, x_row(t), w);
+                    for (i, sum) in sums.into_iter().enumerate().take(columns) {
+                        write(t, j + i, sum);
+                    }
+                } else {
+                    let x: [&[f32]; TILE_T] = std::array::from_fn(|i| x_row(t + i.min(rows - 1)));
+                    let sums = dots(simd, x, w);
+                    for (i, sums) in sums.into_iter().enumerate().take(rows) {
+                        for (l, sum) in sums.into_iter().enumerate().take(columns) {
+                            write(t + i, j + l, sum);
+                        }
+                    }
+                }
+            }
         }
     }
+}
+
+/// Every dot product of a row of `x` with a row of `w`, all of one length. Each is summed in the
+/// same order as in [`dots_1`]: a row's result does not depend on the rows beside it.
+#[inline(always)]
+fn dots<S: Simd>(simd: S, x: [&[f32]; TILE_T], w: [&[f32]; TILE_N]) -> [[f32; TILE_N]; TILE_T] {
+    let zero = S::f32s::splat(simd, 0.0);
+    let mut sums = [[zero; TILE_N]; TILE_T];
+    let [x0, x1, x2, x3] = x.map(|row| row.chunks_exact(S::f32s::LEN));
+    let [w0, w1, w2] = w.map(|row| row.chunks_exact(S::f32s::LEN));
+    let steps = x0.zip(x1).zip(x2.zip(x3)).zip(w0.zip(w1).zip(w2));
+    for (((x0, x1), (x2, x3)), ((w0, w1), w2)) in steps {
+        let w = [w0, w1, w2].map(|w| S::f32s::from_slice(simd, w));
+        for (sums, x) in sums.iter_mut().zip([x0, x1, x2, x3]) {
+            let x = S::f32s::from_slice(simd, x);
+            for i in 0..TILE_N {
+                sums[i] = x.mul_add(w[i], sums[i]);
+            }
+        }
+    }
+    let whole = x[0].len() / S::f32s::LEN * S::f32s::LEN;
+    if whole < x[0].len() {
+        let w = w.map(|w| load(simd, w, whole));
+        for (sums, x) in sums.iter_mut().zip(x) {
+            let x = load(simd, x, whole);
+            for i in 0..TILE_N {
+                sums[i] = x.mul_add(w[i], sums[i]);
+            }
+        }
+    }
+    sums.map(|sums| sums.map(|sum| sum.reduce_sum()))
+}
+
+/// [`dots`] for one row of x.
+#[inline(always)]
+fn dots_1<S: Simd>(simd: S, x: &[f32], w: [&[f32]; TILE_N]) -> [f32; TILE_N] {
+    let mut sums = [S::f32s::splat(simd, 0.0); TILE_N];
+    let [w0, w1, w2] = w.map(|row| row.chunks_exact(S::f32s::LEN));
+    for (((w0, w1), w2), x) in w0.zip(w1).zip(w2).zip(x.chunks_exact(S::f32s::LEN)) {
+        let x = S::f32s::from_slice(simd, x);
+        for (sum, w) in sums.iter_mut().zip([w0, w1, w2]) {
+            *sum = x.mul_add(S::f32s::from_slice(simd, w), *sum);
+        }
+    }
+    let whole = x.len() / S::f32s::LEN * S::f32s::LEN;
+    if whole < x.len() {
+        let x = load(simd, x, whole);
+        for (sum, w) in sums.iter_mut().zip(w) {
+            *sum = x.mul_add(load(simd, w, whole), *sum);
+        }
+    }
+    sums.map(|sum| sum.reduce_sum())
 }

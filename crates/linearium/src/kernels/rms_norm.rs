@@ -6,9 +6,9 @@
 //! `fla/modules/fused_norm_gate.py`) `out = n(x) * silu(z)`.
 
 use bytemuck::{Pod, Zeroable};
-use fearless_simd::Level;
+use fearless_simd::{Level, Simd, SimdBase, SimdFloat, dispatch};
 
-use super::sigmoid;
+use super::simd_math::{load, silu, store};
 use crate::recording::{Kernel, Params, Stage};
 
 /// No gate.
@@ -62,39 +62,49 @@ pub static KERNEL: Kernel = Kernel {
     cpu,
 };
 
-fn cpu(_: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
-    let p: RmsNorm = params.unpack();
+fn cpu(level: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+    dispatch!(level, simd => rms_norm(simd, &params.unpack(), reads, writes));
+}
+
+#[inline(always)]
+fn rms_norm<S: Simd>(simd: S, p: &RmsNorm, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
     let [x, weight, z] = reads else {
         unreachable!()
     };
     let [out] = writes else { unreachable!() };
     let (width, group) = (p.width as usize, p.group as usize);
+    // The weight of all columns; `weight_len` divides neither a group nor a vector in general.
+    let weights: Vec<f32> = (0..width)
+        .map(|c| weight[c % p.weight_len as usize])
+        .collect();
     for t in 0..p.t as usize {
+        let z: &[f32] = if p.gate == NO_GATE {
+            &[]
+        } else {
+            &z[p.z_offset as usize + t * p.z_stride as usize..][..width]
+        };
         for first in (0..width).step_by(group) {
-            let gate = |c: usize| {
-                let z = z[p.z_offset as usize + t * p.z_stride as usize + first + c];
-                z * sigmoid(z)
-            };
-            let row = &x[t * width + first..][..group];
-            let out = &mut out[t * width + first..][..group];
-            let mut sum = 0.0;
-            for c in 0..group {
-                out[c] = if p.gate == GATE_THEN_NORM {
-                    row[c] * gate(c)
-                } else {
-                    row[c]
-                };
-                sum += out[c] * out[c];
+            let columns = first..first + group;
+            let row = &x[t * width..][columns.clone()];
+            let out = &mut out[t * width..][columns.clone()];
+            let weights = &weights[columns.clone()];
+            let z = if p.gate == NO_GATE { z } else { &z[columns] };
+            let mut squares = S::f32s::splat(simd, 0.0);
+            for c in (0..group).step_by(S::f32s::LEN) {
+                let mut u = load(simd, row, c);
+                if p.gate == GATE_THEN_NORM {
+                    u *= silu(simd, load(simd, z, c));
+                }
+                squares = u.mul_add(u, squares);
+                store::<S>(u, out, c);
             }
-            let scale = 1.0 / (sum / group as f32 + p.eps).sqrt();
-            for c in 0..group {
-                let w = weight[(first + c) % p.weight_len as usize];
-                let g = if p.gate == NORM_THEN_GATE {
-                    gate(c)
-                } else {
-                    1.0
-                };
-                out[c] = out[c] * scale * w * g;
+            let scale = 1.0 / (squares.reduce_sum() / group as f32 + p.eps).sqrt();
+            for c in (0..group).step_by(S::f32s::LEN) {
+                let mut u = load(simd, out, c) * scale * load(simd, weights, c);
+                if p.gate == NORM_THEN_GATE {
+                    u *= silu(simd, load(simd, z, c));
+                }
+                store::<S>(u, out, c);
             }
         }
     }

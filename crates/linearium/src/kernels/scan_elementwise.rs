@@ -8,8 +8,9 @@
 //! `selective_scan_ref`.
 
 use bytemuck::{Pod, Zeroable};
-use fearless_simd::Level;
+use fearless_simd::{Level, Simd, SimdBase, SimdFloat, dispatch};
 
+use super::simd_math::{exp, load, store};
 use crate::recording::{Kernel, Params, Stage};
 
 /// Parameters.
@@ -93,35 +94,78 @@ pub static KERNEL: Kernel = Kernel {
     cpu,
 };
 
-fn cpu(_: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
-    let p: ScanElementwise = params.unpack();
+fn cpu(level: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+    dispatch!(level, simd => scan_elementwise(simd, &params.unpack(), reads, writes));
+}
+
+#[inline(always)]
+fn scan_elementwise<S: Simd>(
+    simd: S,
+    p: &ScanElementwise,
+    reads: &[&[f32]],
+    writes: &mut [&mut [f32]],
+) {
     let [dt, a, u, bc, w] = reads else {
         unreachable!()
     };
     let [y, state, _] = writes else {
         unreachable!()
     };
-    let (channels, n) = (p.channels as usize, p.states as usize);
-    for t in 0..p.t as usize {
-        let row = t * p.bc_stride as usize;
-        let b = &bc[row + p.b_offset as usize..][..n];
-        let c = &bc[row + p.c_offset as usize..][..n];
-        for d in 0..channels {
-            let step = dt[t * channels + d];
-            let input = u[t * channels + d] * p.write_factor;
-            let a = &a[d * n..][..n];
-            let h = &mut state[d * n..][..n];
-            let mut sum = 0.0;
+    let (channels, n, lanes) = (p.channels as usize, p.states as usize, S::f32s::LEN);
+    // A vector of channels at a time, their states and decay rates side by side, so that the sum
+    // over the states needs no sum over the lanes. Zeros where a vector has no channel.
+    let mut tile = vec![0.0; 2 * n * lanes];
+    let (a_tile, h_tile) = tile.split_at_mut(n * lanes);
+    for first in (0..channels).step_by(lanes) {
+        let block = first..channels.min(first + lanes);
+        for d in block.clone() {
             for i in 0..n {
-                let late = if p.has_write_decay == 1 {
-                    (w[t * channels + d] * a[i] + p.write_shift).exp()
-                } else {
-                    1.0
-                };
-                h[i] = (step * a[i] + p.log_shift).exp() * h[i] + late * input * b[i];
-                sum += c[i] * h[i];
+                a_tile[i * lanes + d - first] = a[d * n + i];
+                h_tile[i * lanes + d - first] = state[d * n + i];
             }
-            y[t * channels + d] = sum;
+        }
+        if block.len() < lanes {
+            for i in 0..n {
+                a_tile[i * lanes + block.len()..(i + 1) * lanes].fill(0.0);
+                h_tile[i * lanes + block.len()..(i + 1) * lanes].fill(0.0);
+            }
+        }
+        for t in 0..p.t as usize {
+            let columns = t * channels + first..t * channels + block.end;
+            let step = load(simd, &dt[columns.clone()], 0);
+            let input = load(simd, &u[columns.clone()], 0) * p.write_factor;
+            let row = t * p.bc_stride as usize;
+            let b = &bc[row + p.b_offset as usize..][..n];
+            let c = &bc[row + p.c_offset as usize..][..n];
+            let mut sum = S::f32s::splat(simd, 0.0);
+            let tiles = a_tile
+                .chunks_exact(lanes)
+                .zip(h_tile.chunks_exact_mut(lanes));
+            if p.has_write_decay == 1 {
+                let wait = load(simd, &w[columns.clone()], 0);
+                for (((a, h), &b), &c) in tiles.zip(b).zip(c) {
+                    let a = S::f32s::from_slice(simd, a);
+                    let late = exp(simd, wait.mul_add(a, p.write_shift));
+                    let decay = exp(simd, step.mul_add(a, p.log_shift));
+                    let new = decay.mul_add(S::f32s::from_slice(simd, h), late * input * b);
+                    new.store_slice(h);
+                    sum = new.mul_add(c, sum);
+                }
+            } else {
+                for (((a, h), &b), &c) in tiles.zip(b).zip(c) {
+                    let a = S::f32s::from_slice(simd, a);
+                    let decay = exp(simd, step.mul_add(a, p.log_shift));
+                    let new = decay.mul_add(S::f32s::from_slice(simd, h), input * b);
+                    new.store_slice(h);
+                    sum = new.mul_add(c, sum);
+                }
+            }
+            store::<S>(sum, &mut y[columns], 0);
+        }
+        for d in block {
+            for i in 0..n {
+                state[d * n + i] = h_tile[i * lanes + d - first];
+            }
         }
     }
 }

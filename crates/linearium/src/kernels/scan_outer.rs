@@ -11,8 +11,9 @@
 //! decays are differences of cumulative log-decays, never `exp(+L)`.
 
 use bytemuck::{Pod, Zeroable};
-use fearless_simd::Level;
+use fearless_simd::{Level, Simd, SimdBase, SimdFloat, dispatch};
 
+use super::simd_math::{exp, load, store};
 use crate::recording::{Kernel, Params, Stage};
 
 /// Parameters.
@@ -106,49 +107,144 @@ pub static KERNEL: Kernel = Kernel {
     cpu,
 };
 
-fn cpu(_: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
-    let p: ScanOuter = params.unpack();
-    let [q, k, v, g, w] = reads else {
+fn cpu(level: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+    dispatch!(level, simd => scan_outer(simd, &params.unpack(), reads, writes));
+}
+
+/// Tokens that pass over one block of state columns before the next block is taken.
+const BLOCK_T: usize = 32;
+
+/// What a token does to the rows of a head's state, K values each: decay, write, read.
+struct Token<'a> {
+    decay: &'a [f32],
+    k: &'a [f32],
+    q: &'a [f32],
+    v: &'a [f32],
+}
+
+#[inline(always)]
+fn scan_outer<S: Simd>(simd: S, p: &ScanOuter, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+    let [q, k, v_rows, g, w] = reads else {
         unreachable!()
     };
     let [out, state, _] = writes else {
         unreachable!()
     };
     let (heads, key, value) = (p.heads as usize, p.key as usize, p.value as usize);
-    let per_group = heads / p.groups as usize;
+    let (t_len, per_group) = (p.t as usize, heads / p.groups as usize);
+    if key == 0 || value == 0 {
+        return;
+    }
+    // exp(g), k with the write's scale, q with the output's, for the tokens of a block.
+    let mut factors = vec![0.0; 3 * BLOCK_T * key];
+    let (decays, rest) = factors.split_at_mut(BLOCK_T * key);
+    let (ks, qs) = rest.split_at_mut(BLOCK_T * key);
     for h in 0..heads {
         let s = &mut state[h * key * value..][..key * value];
-        for t in 0..p.t as usize {
-            let group = h / per_group * key;
-            let q = &q[p.q_offset as usize + t * p.q_stride as usize + group..][..key];
-            let k = &k[p.k_offset as usize + t * p.k_stride as usize + group..][..key];
-            let v = &v[p.v_offset as usize + t * p.v_stride as usize + h * value..][..value];
-            let write = if p.has_write_scale == 1 {
-                w[t * heads + h]
-            } else {
-                1.0
-            };
-            let write = write * p.write_factor;
-            let out = &mut out[(t * heads + h) * value..][..value];
-            out.fill(0.0);
-            let scalar = if p.per_key == 0 {
-                g[t * heads + h].exp()
-            } else {
-                0.0
-            };
-            for i in 0..key {
-                let decay = if p.per_key == 1 {
-                    g[(t * heads + h) * key + i].exp()
+        for first in (0..t_len).step_by(BLOCK_T) {
+            let block = first..t_len.min(first + BLOCK_T);
+            for t in block.clone() {
+                let at = (t - first) * key..(t - first + 1) * key;
+                let decay = &mut decays[at.clone()];
+                if p.per_key == 1 {
+                    let g = &g[(t * heads + h) * key..][..key];
+                    for i in (0..key).step_by(S::f32s::LEN) {
+                        store::<S>(exp(simd, load(simd, g, i)), decay, i);
+                    }
                 } else {
-                    scalar
-                };
-                let (ki, qi) = (k[i] * write, q[i] * p.scale);
-                let row = &mut s[i * value..][..value];
-                for j in 0..value {
-                    row[j] = decay * row[j] + ki * v[j];
-                    out[j] += qi * row[j];
+                    decay.fill(exp(simd, S::f32s::splat(simd, g[t * heads + h])).as_slice()[0]);
                 }
+                let write = if p.has_write_scale == 1 {
+                    w[t * heads + h]
+                } else {
+                    1.0
+                };
+                let column = h / per_group * key;
+                let k = &k[p.k_offset as usize + t * p.k_stride as usize + column..][..key];
+                scale::<S>(simd, k, write * p.write_factor, &mut ks[at.clone()]);
+                let q = &q[p.q_offset as usize + t * p.q_stride as usize + column..][..key];
+                scale::<S>(simd, q, p.scale, &mut qs[at]);
             }
+            let mut column = 0;
+            while column < value {
+                let vectors = (value - column) / S::f32s::LEN;
+                let columns = match vectors {
+                    0 => value - column,
+                    1 => S::f32s::LEN,
+                    2 | 3 => 2 * S::f32s::LEN,
+                    _ => 4 * S::f32s::LEN,
+                };
+                for t in block.clone() {
+                    let at = (t - first) * key..(t - first + 1) * key;
+                    let v = p.v_offset as usize + t * p.v_stride as usize + h * value + column;
+                    let token = Token {
+                        decay: &decays[at.clone()],
+                        k: &ks[at.clone()],
+                        q: &qs[at],
+                        v: &v_rows[v..v + columns],
+                    };
+                    let out = &mut out[(t * heads + h) * value + column..][..columns];
+                    match vectors {
+                        0 => step_rest(s, value, column, token, out),
+                        1 => step::<S, 1>(simd, s, value, column, token, out),
+                        2 | 3 => step::<S, 2>(simd, s, value, column, token, out),
+                        _ => step::<S, 4>(simd, s, value, column, token, out),
+                    }
+                }
+                column += columns;
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn scale<S: Simd>(simd: S, x: &[f32], factor: f32, out: &mut [f32]) {
+    for i in (0..x.len()).step_by(S::f32s::LEN) {
+        store::<S>(load(simd, x, i) * factor, out, i);
+    }
+}
+
+/// One token over N vectors of columns from `column` on; the outputs stay in registers.
+#[inline(always)]
+fn step<S: Simd, const N: usize>(
+    simd: S,
+    state: &mut [f32],
+    value: usize,
+    column: usize,
+    token: Token,
+    out: &mut [f32],
+) {
+    let lanes = S::f32s::LEN;
+    let v: [S::f32s; N] =
+        std::array::from_fn(|n| S::f32s::from_slice(simd, &token.v[n * lanes..][..lanes]));
+    let mut sums = [S::f32s::splat(simd, 0.0); N];
+    let factors = token.decay.iter().zip(token.k).zip(token.q);
+    for (row, ((&decay, &k), &q)) in state.chunks_exact_mut(value).zip(factors) {
+        let row = &mut row[column..column + N * lanes];
+        let decay = S::f32s::splat(simd, decay);
+        let k = S::f32s::splat(simd, k);
+        let q = S::f32s::splat(simd, q);
+        for n in 0..N {
+            let s = &mut row[n * lanes..][..lanes];
+            let new = k.mul_add(v[n], decay * S::f32s::from_slice(simd, s));
+            new.store_slice(s);
+            sums[n] = q.mul_add(new, sums[n]);
+        }
+    }
+    for n in 0..N {
+        sums[n].store_slice(&mut out[n * lanes..][..lanes]);
+    }
+}
+
+/// [`step`] for the last columns, fewer than a vector.
+#[inline(always)]
+fn step_rest(state: &mut [f32], value: usize, column: usize, token: Token, out: &mut [f32]) {
+    out.fill(0.0);
+    let factors = token.decay.iter().zip(token.k).zip(token.q);
+    for (row, ((decay, k), q)) in state.chunks_exact_mut(value).zip(factors) {
+        for ((s, v), out) in row[column..].iter_mut().zip(token.v).zip(out.iter_mut()) {
+            *s = decay * *s + k * v;
+            *out += q * *s;
         }
     }
 }

@@ -3,9 +3,10 @@
 //! a window.
 
 use bytemuck::{Pod, Zeroable};
-use fearless_simd::Level;
+use fearless_simd::{Level, Simd, SimdBase, SimdFloat, dispatch};
 
 use super::linear_workgroups;
+use super::simd_math::{dot, exp_sum};
 use crate::recording::{Kernel, Params, Stage};
 
 /// Parameters.
@@ -73,8 +74,17 @@ pub static KERNEL: Kernel = Kernel {
     cpu,
 };
 
-fn cpu(_: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
-    let p: SoftmaxAttention = params.unpack();
+fn cpu(level: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+    dispatch!(level, simd => softmax_attention(simd, &params.unpack(), reads, writes));
+}
+
+#[inline(always)]
+fn softmax_attention<S: Simd>(
+    simd: S,
+    p: &SoftmaxAttention,
+    reads: &[&[f32]],
+    writes: &mut [&mut [f32]],
+) {
     let [q, k, v] = reads else { unreachable!() };
     let [out, k_cache, v_cache] = writes else {
         unreachable!()
@@ -90,7 +100,7 @@ fn cpu(_: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
         }
     }
     let per_group = heads / p.kv_heads as usize;
-    let mut weights = Vec::new();
+    let mut weights = vec![0.0; position + p.t as usize];
     for t in 0..p.t as usize {
         let end = position + t + 1;
         let start = if p.window == 0 {
@@ -98,31 +108,80 @@ fn cpu(_: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
         } else {
             end.saturating_sub(p.window as usize)
         };
+        let weights = &mut weights[..end - start];
         for h in 0..heads {
             let q = &q[p.q_offset as usize + t * p.q_stride as usize + h * key..][..key];
             let column = h / per_group * key;
-            weights.clear();
+            let keys = k_cache[start * width..end * width].chunks_exact(width);
             let mut max = f32::NEG_INFINITY;
-            for j in start..end {
-                let k = &k_cache[j * width + column..][..key];
-                let score: f32 = q.iter().zip(k).map(|(a, b)| a * b).sum::<f32>() * p.scale;
-                max = max.max(score);
-                weights.push(score);
+            for (weight, k) in weights.iter_mut().zip(keys) {
+                *weight = dot(simd, q, &k[column..column + key]) * p.scale;
+                max = max.max(*weight);
             }
+            let sum = exp_sum(simd, weights, max);
             let out = &mut out[(t * heads + h) * key..][..key];
-            out.fill(0.0);
-            let mut sum = 0.0;
-            for (j, score) in (start..end).zip(&weights) {
-                let weight = (score - max).exp();
-                sum += weight;
-                let v = &v_cache[j * width + column..][..key];
-                for c in 0..key {
-                    out[c] += weight * v[c];
-                }
-            }
-            for o in out {
-                *o /= sum;
+            let values = &v_cache[start * width..end * width];
+            let mut c = 0;
+            while c < key {
+                c += match (key - c) / S::f32s::LEN {
+                    0 => mix_rest(weights, values, width, column + c, sum, &mut out[c..]),
+                    1..4 => {
+                        mix::<S, 1>(simd, weights, values, width, column + c, sum, &mut out[c..])
+                    }
+                    _ => mix::<S, 4>(simd, weights, values, width, column + c, sum, &mut out[c..]),
+                };
             }
         }
     }
+}
+
+/// The weighted mean of N vectors of columns over all rows; returns the number of columns.
+#[inline(always)]
+fn mix<S: Simd, const N: usize>(
+    simd: S,
+    weights: &[f32],
+    values: &[f32],
+    width: usize,
+    column: usize,
+    sum: f32,
+    out: &mut [f32],
+) -> usize {
+    let lanes = S::f32s::LEN;
+    let mut mean = [S::f32s::splat(simd, 0.0); N];
+    for (&weight, row) in weights.iter().zip(values.chunks_exact(width)) {
+        let row = &row[column..column + N * lanes];
+        let weight = S::f32s::splat(simd, weight);
+        for n in 0..N {
+            mean[n] = weight.mul_add(
+                S::f32s::from_slice(simd, &row[n * lanes..][..lanes]),
+                mean[n],
+            );
+        }
+    }
+    for n in 0..N {
+        (mean[n] / sum).store_slice(&mut out[n * lanes..][..lanes]);
+    }
+    N * lanes
+}
+
+/// [`mix`] for the last columns, fewer than a vector.
+#[inline(always)]
+fn mix_rest(
+    weights: &[f32],
+    values: &[f32],
+    width: usize,
+    column: usize,
+    sum: f32,
+    out: &mut [f32],
+) -> usize {
+    out.fill(0.0);
+    for (weight, row) in weights.iter().zip(values.chunks_exact(width)) {
+        for (out, v) in out.iter_mut().zip(&row[column..]) {
+            *out += weight * v;
+        }
+    }
+    for o in out.iter_mut() {
+        *o /= sum;
+    }
+    out.len()
 }

@@ -4,8 +4,9 @@
 //! rule of the paper.
 
 use bytemuck::{Pod, Zeroable};
-use fearless_simd::Level;
+use fearless_simd::{Level, Simd, dispatch};
 
+use super::simd_math::dot;
 use crate::recording::{Kernel, Params, Stage};
 
 /// Parameters.
@@ -39,13 +40,17 @@ pub static KERNEL: Kernel = Kernel {
     cpu,
 };
 
-fn cpu(_: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
-    let p: StateNorm = params.unpack();
+fn cpu(level: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+    dispatch!(level, simd => state_norm(simd, &params.unpack(), reads, writes));
+}
+
+#[inline(always)]
+fn state_norm<S: Simd>(simd: S, p: &StateNorm, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
     let [cap] = reads else { unreachable!() };
     let [state] = writes else { unreachable!() };
     for h in 0..p.heads as usize {
         let s = &mut state[h * p.size as usize..][..p.size as usize];
-        let norm = s.iter().map(|x| x * x).sum::<f32>().sqrt();
+        let norm = dot(simd, s, s).sqrt();
         if norm > cap[h] {
             for x in s {
                 *x *= cap[h] / norm;

@@ -1,9 +1,10 @@
 //! Gated activation of a feed-forward layer: `out = silu(gate) * up`.
 
 use bytemuck::{Pod, Zeroable};
-use fearless_simd::Level;
+use fearless_simd::{Level, Simd, SimdBase, dispatch};
 
-use super::{linear_workgroups, sigmoid};
+use super::linear_workgroups;
+use super::simd_math::{load, silu, store};
 use crate::recording::{Kernel, Params, Stage};
 
 /// Parameters.
@@ -40,16 +41,21 @@ pub static KERNEL: Kernel = Kernel {
     cpu,
 };
 
-fn cpu(_: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
-    let p: Swiglu = params.unpack();
+fn cpu(level: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+    dispatch!(level, simd => swiglu(simd, &params.unpack(), reads, writes));
+}
+
+#[inline(always)]
+fn swiglu<S: Simd>(simd: S, p: &Swiglu, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
     let [gate, up] = reads else { unreachable!() };
     let [out] = writes else { unreachable!() };
     let width = p.width as usize;
     for t in 0..p.t as usize {
         let gate = &gate[p.gate_offset as usize + t * p.gate_stride as usize..][..width];
         let up = &up[p.up_offset as usize + t * p.up_stride as usize..][..width];
-        for c in 0..width {
-            out[t * width + c] = gate[c] * sigmoid(gate[c]) * up[c];
+        let out = &mut out[t * width..][..width];
+        for c in (0..width).step_by(S::f32s::LEN) {
+            store::<S>(silu(simd, load(simd, gate, c)) * load(simd, up, c), out, c);
         }
     }
 }

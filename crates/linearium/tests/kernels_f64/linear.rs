@@ -1,0 +1,333 @@
+//! Kernels that move and mix columns: matmul, causal_conv, rms_norm, embed, rotary.
+
+use linearium::kernels::{causal_conv, embed, matmul, rms_norm, rotary};
+
+use crate::harness::{
+    LENGTHS, ROUNDING, Rng, assert_close, assert_state_close, call, levels, output,
+};
+
+fn matmul_f64(
+    p: &matmul::Matmul,
+    x: &[f32],
+    w: &[f32],
+    bias: &[f32],
+    residual: &[f32],
+) -> Vec<f64> {
+    let (k, n) = (p.k as usize, p.n as usize);
+    let mut y = Vec::new();
+    for t in 0..p.t as usize {
+        for j in 0..n {
+            let mut sum = 0.0;
+            for i in 0..k {
+                let x = x[p.x_offset as usize + t * p.x_stride as usize + i];
+                sum += f64::from(x) * f64::from(w[j * k + i]);
+            }
+            if p.has_bias == 1 {
+                sum += f64::from(bias[j]);
+            }
+            if p.has_residual == 1 {
+                sum += f64::from(residual[t * n + j]);
+            }
+            y.push(sum);
+        }
+    }
+    y
+}
+
+#[test]
+fn matmul_equals_f64() {
+    let mut rng = Rng(1);
+    let shapes = [
+        (1, 1),
+        (3, 5),
+        (16, 16),
+        (33, 7),
+        (192, 50),
+        (67, 129),
+        (0, 4),
+        (5, 0),
+    ];
+    for t in LENGTHS {
+        for (k, n) in shapes {
+            for flags in 0..4 {
+                let (stride, offset) = (k + rng.below(9), rng.below(5));
+                let p = matmul::Matmul {
+                    t: t as u32,
+                    k: k as u32,
+                    n: n as u32,
+                    x_stride: stride as u32,
+                    x_offset: offset as u32,
+                    has_bias: flags & 1,
+                    has_residual: flags >> 1,
+                };
+                let x = rng.rows(t, k, stride, offset);
+                let w = rng.values(n * k, -1.0, 1.0);
+                let bias = rng.values(n * (flags & 1) as usize + 1, -1.0, 1.0);
+                let residual = rng.values(t * n * (flags >> 1) as usize + 1, -1.0, 1.0);
+                let want = matmul_f64(&p, &x, &w, &bias, &residual);
+                for level in levels() {
+                    let mut y = output(t * n);
+                    let reads: [&[f32]; 4] = [&x, &w, &bias, &residual];
+                    call(&matmul::KERNEL, level, &p, &reads, &mut [&mut y]);
+                    // The rounding of a sum of k terms of random sign grows like sqrt(k).
+                    let tolerance = ROUNDING * (4.0 + (k as f64).sqrt());
+                    let what = format!("matmul {level:?} T={t} K={k} N={n} flags={flags}");
+                    assert_close(&what, &y, &want, tolerance);
+                    // A row is the same number whatever rows it is computed with, so that a
+                    // cut of the input cannot show.
+                    for row in 0..t.min(9) {
+                        let one = matmul::Matmul { t: 1, ..p };
+                        let mut alone = output(n);
+                        let residual = if flags >> 1 == 1 {
+                            &residual[row * n..]
+                        } else {
+                            &residual
+                        };
+                        let reads: [&[f32]; 4] = [&x[row * stride..], &w, &bias, residual];
+                        call(&matmul::KERNEL, level, &one, &reads, &mut [&mut alone]);
+                        assert_eq!(alone[..n], y[row * n..][..n], "{what} row {row}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn silu(x: f64) -> f64 {
+    x / (1.0 + (-x).exp())
+}
+
+fn causal_conv_f64(
+    p: &causal_conv::CausalConv,
+    x: &[f32],
+    weight: &[f32],
+    bias: &[f32],
+    tail: &[f32],
+) -> (Vec<f64>, Vec<f64>) {
+    let (t_len, channels, width) = (p.t as usize, p.channels as usize, p.width as usize);
+    // The tail and the input in one sequence of rows.
+    let mut sequence: Vec<f64> = tail.iter().map(|&v| f64::from(v)).collect();
+    for t in 0..t_len {
+        let row = p.x_offset as usize + t * p.x_stride as usize;
+        sequence.extend(x[row..row + channels].iter().map(|&v| f64::from(v)));
+    }
+    let mut y = Vec::new();
+    for t in 0..t_len {
+        for c in 0..channels {
+            let mut sum = if p.has_bias == 1 {
+                f64::from(bias[c])
+            } else {
+                0.0
+            };
+            for w in 0..width {
+                sum += f64::from(weight[c * width + w]) * sequence[(t + w) * channels + c];
+            }
+            y.push(if p.silu == 1 { silu(sum) } else { sum });
+        }
+    }
+    (y, sequence[t_len * channels..].to_vec())
+}
+
+#[test]
+fn causal_conv_equals_f64_across_every_cut() {
+    let mut rng = Rng(2);
+    for t in LENGTHS {
+        for (channels, width) in [(1, 1), (5, 2), (16, 4), (37, 4), (3, 16), (64, 3)] {
+            let flags = rng.below(4) as u32;
+            let (stride, offset) = (channels + rng.below(9), rng.below(5));
+            let p = causal_conv::CausalConv {
+                t: t as u32,
+                channels: channels as u32,
+                width: width as u32,
+                x_stride: stride as u32,
+                x_offset: offset as u32,
+                has_bias: flags & 1,
+                silu: flags >> 1,
+            };
+            let x = rng.rows(t, channels, stride, offset);
+            let weight = rng.values(channels * width, -1.0, 1.0);
+            let bias = rng.values(channels, -1.0, 1.0);
+            let first_tail = rng.values((width - 1) * channels, -1.0, 1.0);
+            let (want, want_tail) = causal_conv_f64(&p, &x, &weight, &bias, &first_tail);
+            for level in levels() {
+                for cut in rng.cuts(t) {
+                    let mut y = output(t * channels);
+                    let mut tail = first_tail.clone();
+                    let mut start = 0;
+                    for n in cut {
+                        let piece = causal_conv::CausalConv { t: n as u32, ..p };
+                        let reads: [&[f32]; 3] = [&x[start * stride..], &weight, &bias];
+                        let out = &mut y[start * channels..];
+                        call(
+                            &causal_conv::KERNEL,
+                            level,
+                            &piece,
+                            &reads,
+                            &mut [out, &mut tail],
+                        );
+                        start += n;
+                    }
+                    // At most 17 terms, then silu: a few roundings.
+                    let what =
+                        format!("causal_conv {level:?} T={t} C={channels} W={width} {flags}");
+                    assert_close(&what, &y, &want, 16.0 * ROUNDING);
+                    assert_state_close(&what, &tail, &want_tail, 0.0);
+                }
+            }
+        }
+    }
+}
+
+fn rms_norm_f64(p: &rms_norm::RmsNorm, x: &[f32], weight: &[f32], z: &[f32]) -> Vec<f64> {
+    let (width, group) = (p.width as usize, p.group as usize);
+    let mut out = vec![0.0; p.t as usize * width];
+    for t in 0..p.t as usize {
+        let gate = |c: usize| {
+            silu(f64::from(
+                z[p.z_offset as usize + t * p.z_stride as usize + c],
+            ))
+        };
+        for first in (0..width).step_by(group) {
+            let u: Vec<f64> = (first..first + group)
+                .map(|c| {
+                    let before = if p.gate == rms_norm::GATE_THEN_NORM {
+                        gate(c)
+                    } else {
+                        1.0
+                    };
+                    f64::from(x[t * width + c]) * before
+                })
+                .collect();
+            let mean = u.iter().map(|v| v * v).sum::<f64>() / group as f64;
+            let root = (mean + f64::from(p.eps)).sqrt();
+            for (i, v) in u.iter().enumerate() {
+                let c = first + i;
+                let after = if p.gate == rms_norm::NORM_THEN_GATE {
+                    gate(c)
+                } else {
+                    1.0
+                };
+                let w = f64::from(weight[c % p.weight_len as usize]);
+                out[t * width + c] = v / root * w * after;
+            }
+        }
+    }
+    out
+}
+
+#[test]
+fn rms_norm_equals_f64() {
+    let mut rng = Rng(3);
+    for t in LENGTHS {
+        for (groups, group, weight_groups) in
+            [(1, 1, 1), (1, 192, 1), (3, 7, 3), (4, 33, 1), (2, 16, 2)]
+        {
+            for gate in [
+                rms_norm::NO_GATE,
+                rms_norm::GATE_THEN_NORM,
+                rms_norm::NORM_THEN_GATE,
+            ] {
+                let width = groups * group;
+                let (stride, offset) = (width + rng.below(9), rng.below(5));
+                let p = rms_norm::RmsNorm {
+                    t: t as u32,
+                    width: width as u32,
+                    group: group as u32,
+                    weight_len: (weight_groups * group) as u32,
+                    eps: 1e-5,
+                    gate,
+                    z_stride: stride as u32,
+                    z_offset: offset as u32,
+                };
+                let x = rng.values(t * width, -2.0, 2.0);
+                let weight = rng.values(weight_groups * group, 0.5, 1.5);
+                let z = if gate == rms_norm::NO_GATE {
+                    vec![0.0]
+                } else {
+                    rng.rows(t, width, stride, offset)
+                };
+                let want = rms_norm_f64(&p, &x, &weight, &z);
+                for level in levels() {
+                    let mut out = output(t * width);
+                    let reads: [&[f32]; 3] = [&x, &weight, &z];
+                    call(&rms_norm::KERNEL, level, &p, &reads, &mut [&mut out]);
+                    // The sum of squares has one sign: its roundings average out; five more
+                    // operations follow it.
+                    let what = format!("rms_norm {level:?} T={t} {groups}x{group} gate={gate}");
+                    assert_close(&what, &out, &want, 12.0 * ROUNDING);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn embed_copies_rows() {
+    let mut rng = Rng(4);
+    for t in LENGTHS {
+        for d in [1, 5, 192] {
+            let table = rng.values(256 * d, -1.0, 1.0);
+            let tokens: Vec<f32> = (0..t).map(|_| rng.below(256) as f32).collect();
+            let mut want = Vec::new();
+            for &token in &tokens {
+                want.extend((0..d).map(|c| f64::from(table[token as usize * d + c])));
+            }
+            for level in levels() {
+                let mut out = output(t * d);
+                let p = embed::Embed {
+                    t: t as u32,
+                    width: d as u32,
+                };
+                call(
+                    &embed::KERNEL,
+                    level,
+                    &p,
+                    &[&table, &tokens],
+                    &mut [&mut out],
+                );
+                assert_close("embed", &out, &want, 0.0);
+            }
+        }
+    }
+}
+
+#[test]
+fn rotary_equals_f64() {
+    let mut rng = Rng(5);
+    for t in LENGTHS {
+        for (heads, key) in [(1, 2), (3, 6), (2, 64), (4, 34)] {
+            let (stride, offset) = (heads * key + rng.below(9), rng.below(5));
+            let half = key / 2;
+            let x = rng.rows(t, heads * key, stride, offset);
+            let phases = rng.values(t * half, -3.0, 3.0);
+            let angles: Vec<f32> = phases.iter().flat_map(|a| [a.cos(), a.sin()]).collect();
+            let mut want = vec![0.0; t * heads * key];
+            for row in 0..t {
+                for h in 0..heads {
+                    for i in 0..half {
+                        let at = |c: usize| f64::from(x[offset + row * stride + h * key + c]);
+                        let (a, b) = (at(i), at(i + half));
+                        let cos = f64::from(angles[(row * half + i) * 2]);
+                        let sin = f64::from(angles[(row * half + i) * 2 + 1]);
+                        let out = &mut want[(row * heads + h) * key..];
+                        out[i] = a * cos - b * sin;
+                        out[i + half] = b * cos + a * sin;
+                    }
+                }
+            }
+            for level in levels() {
+                let mut out = output(t * heads * key);
+                let p = rotary::Rotary {
+                    t: t as u32,
+                    heads: heads as u32,
+                    key: key as u32,
+                    x_stride: stride as u32,
+                    x_offset: offset as u32,
+                };
+                call(&rotary::KERNEL, level, &p, &[&x, &angles], &mut [&mut out]);
+                // Two products and a sum.
+                assert_close("rotary", &out, &want, 3.0 * ROUNDING);
+            }
+        }
+    }
+}
