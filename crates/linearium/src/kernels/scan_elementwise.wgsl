@@ -106,16 +106,16 @@ fn outputs(before: f32, chunk: u32, first_channel: u32, local: u32) -> f32 {
     let channels = THREADS / p.states;
     let d = first_channel + local / p.states;
     let n = local % p.states;
-    let active = local < channels * p.states && d < p.channels;
+    let has_state = local < channels * p.states && d < p.channels;
     var log_rate = 0.0;
-    if active {
+    if has_state {
         log_rate = a[d * p.states + n];
     }
     var h = before;
     let end = min((chunk + 1u) * CHUNK, p.t);
     for (var first = chunk * CHUNK; first < end; first += TOKENS) {
         let tokens = min(TOKENS, end - first);
-        if active {
+        if has_state {
             for (var i = 0u; i < tokens; i++) {
                 let t = first + i;
                 h = step_state(h, t, d, n, log_rate);
