@@ -4,9 +4,11 @@
 //! This crate knows no GPU API, no JavaScript, no files and no clock.
 
 pub mod kernels;
+pub mod lab;
 pub mod mixers;
 pub mod model;
 pub mod player;
+pub mod probes;
 pub mod random;
 pub mod recording;
 pub mod settings;

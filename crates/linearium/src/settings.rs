@@ -130,6 +130,7 @@ pub static PROPERTIES: &[Property] = &[
                 choice("newlines", "Newlines only"),
                 choice("noise", "Random bytes"),
                 choice("passkey", "Passkey in text"),
+                choice("file", "Your own text file"),
             ],
         },
         default: "sample",

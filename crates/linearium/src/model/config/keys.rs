@@ -7,7 +7,7 @@ use super::{
 };
 
 /// The most values in `config.json`, and how deep they may be nested.
-const MAX_VALUES: usize = 20_000;
+const MAX_VALUES: usize = 4_000;
 const MAX_DEPTH: usize = 16;
 /// The most taps of a causal convolution; the published models have four.
 const MAX_CONV_KERNEL: usize = 64;

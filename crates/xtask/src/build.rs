@@ -1,0 +1,123 @@
+//! Builds the wasm into pkg/ and the page into web/dist, each only when something it is made from has changed.
+
+use crate::process::{self, Outcome};
+use crate::setup;
+use crate::tree::{self, Tree};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Instant;
+
+/// The wasm that wasm-pack writes.
+pub const WASM: &str = "pkg/linearium_web_bg.wasm";
+
+/// What the optimiser may use: SIMD, and what Rust's wasm target turns on by itself.
+const WASM_FEATURES: [&str; 7] = [
+    "--enable-simd",
+    "--enable-bulk-memory",
+    "--enable-nontrapping-float-to-int",
+    "--enable-sign-ext",
+    "--enable-mutable-globals",
+    "--enable-reference-types",
+    "--enable-multivalue",
+];
+
+/// Sets the machine up for building, then builds the wasm and the page.
+pub fn all(tree: &Tree) -> Outcome<()> {
+    setup::wasm_target(tree)?;
+    setup::npm_packages(tree)?;
+    wasm(tree)?;
+    page(tree)
+}
+
+/// What the wasm is made from.
+fn wasm_inputs(tree: &Tree) -> Outcome<u64> {
+    let paths = [
+        "Cargo.toml",
+        "Cargo.lock",
+        ".cargo/config.toml",
+        "crates/linearium",
+        "crates/linearium-gpu",
+        "crates/linearium-web",
+        "crates/xtask/src/build.rs",
+        "web/node_modules/binaryen/package.json",
+    ];
+    let paths: Vec<PathBuf> = paths.iter().map(|path| tree.at(path)).collect();
+    let compiler = process::read(Command::new("rustc").arg("-vV"))?;
+    let sources = tree::fingerprint(&paths, &["target"])?;
+    Ok(sources ^ tree::text_fingerprint(&compiler))
+}
+
+fn wasm(tree: &Tree) -> Outcome<()> {
+    let inputs = wasm_inputs(tree)?;
+    let outputs = [
+        tree.at(WASM),
+        tree.at("pkg/linearium_web.js"),
+        tree.at("pkg/package.json"),
+    ];
+    if tree.is_current("wasm", inputs, &outputs) {
+        println!("wasm: unchanged");
+        return Ok(());
+    }
+    let tools = setup::wasm_tools(tree)?;
+    println!("wasm: building pkg/ from crates/linearium-web");
+    let started = Instant::now();
+    let mut wasm_pack = tools.wasm_pack(tree.root())?;
+    wasm_pack.args([
+        "--log-level",
+        "warn",
+        "build",
+        "crates/linearium-web",
+        "--target",
+        "web",
+    ]);
+    wasm_pack.args([
+        "--release",
+        "--mode",
+        "no-install",
+        "--out-dir",
+        "../../pkg",
+    ]);
+    process::run(&mut wasm_pack)?;
+    optimise(tree)?;
+    println!("wasm: built in {:.0} s", started.elapsed().as_secs_f64());
+    tree.stamp("wasm", inputs, &outputs)
+}
+
+fn optimise(tree: &Tree) -> Outcome<()> {
+    let wasm = tree.at(WASM);
+    let smaller = tree.at("target/xtask/optimised.wasm");
+    let folder = tree.at("target/xtask");
+    std::fs::create_dir_all(&folder)
+        .map_err(|error| format!("{} cannot be made: {error}", folder.display()))?;
+    let mut wasm_opt = process::in_directory("node", tree.root());
+    wasm_opt.arg(tree.at("web/node_modules/binaryen/bin/wasm-opt"));
+    wasm_opt
+        .args(["-O3", "--strip-debug", "--strip-producers"])
+        .args(WASM_FEATURES);
+    wasm_opt.arg(&wasm).arg("-o").arg(&smaller);
+    process::run(&mut wasm_opt)?;
+    std::fs::copy(&smaller, &wasm).map(|_| ()).map_err(|error| {
+        format!(
+            "{} cannot be replaced by its optimised form: {error}",
+            wasm.display()
+        )
+    })
+}
+
+fn page(tree: &Tree) -> Outcome<()> {
+    let paths: Vec<PathBuf> = vec![tree.at("web"), tree.at("pkg"), tree.at("models")];
+    let inputs = tree::fingerprint(
+        &paths,
+        &["node_modules", "dist", "test-results", "playwright-report"],
+    )?;
+    let outputs = [tree.at("web/dist")];
+    if tree.is_current("page", inputs, &outputs) {
+        println!("page: unchanged");
+        return Ok(());
+    }
+    println!("page: building web/dist with Vite");
+    let started = Instant::now();
+    process::run(process::in_directory("npm", &tree.at("web")).args(["run", "--silent", "build"]))?;
+    println!("page: built in {:.0} s", started.elapsed().as_secs_f64());
+    tree.stamp("page", inputs, &outputs)
+}
