@@ -224,6 +224,9 @@ impl<'a> Bench<'a> {
             .args(["test", "--config"])
             .arg(self.tree.at("tests/browser/playwright.config.ts"));
         playwright.args(["--reporter", "list,json"]);
+        playwright
+            .arg("--output")
+            .arg(self.tree.at("target/xtask/playwright"));
         if !self.filters.is_empty() {
             playwright
                 .args(["--pass-with-no-tests", "--grep"])
