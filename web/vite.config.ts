@@ -24,7 +24,7 @@ export default defineConfig(({ mode }) => {
     server: { fs: { allow: [join(root, '..')] } },
     build: {
       target: 'es2022',
-      outDir: gallery ? 'dist-gallery' : 'dist',
+      outDir: gallery ? 'test-results/gallery' : 'dist',
       emptyOutDir: true,
       modulePreload: { polyfill: false },
       rolldownOptions: {

@@ -15,8 +15,8 @@ const QUIET = [
 
 const LAB = 'http://localhost:4173';
 const GALLERY = 'http://localhost:4174';
-const preview = (mode: string, outDir: string, port: number): string =>
-  `npx vite preview --mode ${mode} --outDir ${outDir} --port ${port} --strictPort`;
+const preview = (outDir: string, port: number): string =>
+  `npx --no-install vite preview --mode gallery --outDir ${outDir} --port ${port} --strictPort`;
 
 /** `LINEARIUM_GALLERY_ONLY=1` runs what needs no engine. */
 const galleryOnly = process.env['LINEARIUM_GALLERY_ONLY'] === '1';
@@ -67,7 +67,7 @@ export default defineConfig({
   ],
   webServer: [
     {
-      command: preview('gallery', 'dist-gallery', 4174),
+      command: `npm run --silent build:gallery && ${preview('test-results/gallery', 4174)}`,
       cwd: '../../web',
       url: `${GALLERY}/gallery.html`,
       reuseExistingServer: true,
@@ -76,7 +76,7 @@ export default defineConfig({
       ? []
       : [
           {
-            command: preview('production', 'dist', 4173),
+            command: preview('dist', 4173),
             cwd: '../../web',
             url: LAB,
             reuseExistingServer: true,

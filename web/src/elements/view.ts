@@ -8,7 +8,7 @@ import { fileName, pngOf, save, svgOf } from '../views/export.ts';
 import { drawHeatmap } from '../views/heatmap.ts';
 import { drawHistogram } from '../views/histogram.ts';
 import { drawLines, nearest } from '../views/lines.ts';
-import { PALETTES, RUN_NAME, type Theme } from '../views/palette.ts';
+import { PALETTES, runLabel, type Theme } from '../views/palette.ts';
 import { hasPosition, readingAt, stopsOf, type Reading, type Stops } from '../views/reading.ts';
 import { cellText, csvOf, rowsOf } from '../views/table.ts';
 import { drawTokens, SHOWN_TOKENS } from '../views/tokens.ts';
@@ -248,7 +248,7 @@ export class LinView extends LitElement {
     const kind = this.view.kind;
     const font = Math.max(11, Math.min(15, Number.parseFloat(getComputedStyle(this).fontSize) * 0.72));
     const rows = kind === 'heatmap' ? this.view.rows : 0;
-    const usual = Math.round(Math.min(380, Math.max(240, this.width * 0.46)));
+    const usual = Math.round(Math.min(380, Math.max(240, this.width * 0.5)));
     const height = kind === 'heatmap' ? Math.max(usual, Math.min(460, 110 + rows * 14)) : usual;
     return { width: this.width, height, palette: PALETTES[this.theme], font };
   }
@@ -581,11 +581,9 @@ export class LinView extends LitElement {
     const view = this.view;
     if (this.width === 0) return html`<h3>${view.title}</h3>`;
     const reading = this.reading;
-    const run =
-      'run' in view && this.panel.views.some((v) => 'run' in v && v.run === 'b')
-        ? `${RUN_NAME[view.run]} · `
-        : '';
-    return html`<h3>${run}${view.title}</h3>
+    const compares = this.panel.views.some((v) => 'run' in v && v.run === 'b');
+    const title = 'run' in view && compares ? runLabel(view.title, view.run) : view.title;
+    return html`<h3>${title}</h3>
       ${this.scaleOfTokens()} ${this.plotTemplate(reading)}
       ${
         view.kind === 'table'

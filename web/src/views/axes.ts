@@ -66,13 +66,14 @@ export function makeScale(
   range: [number, number],
   tickCount: number,
   nice = true,
+  linearPart = 0,
 ): AxisScale {
   const { domain, given } = domainOf(axis, data);
   const base =
     axis.scale === 'log'
       ? scaleLog(domain, range)
       : axis.scale === 'symlog'
-        ? scaleSymlog(domain, range).constant(symlogConstant(domain))
+        ? scaleSymlog(domain, range).constant(linearPart || symlogConstant(domain))
         : scaleLinear(domain, range);
   if (nice && !given && axis.scale !== 'symlog') base.nice(tickCount);
   const scale = ((value: number) => base(value)) as AxisScale;
@@ -81,7 +82,7 @@ export function makeScale(
   scale.ticks =
     axis.scale === 'log'
       ? logTicks(scale.domain, tickCount)
-      : symmetricTicks(axis, base.ticks(tickCount), scale.domain);
+      : symmetricTicks(axis, base.ticks(tickCount), scale.domain, tickCount, base);
   // Powers of ten all in one way of writing.
   const powers =
     axis.scale === 'log' && scale.ticks.some((t) => t >= 1e6 || t < 1e-3) && scale.ticks.every(isPower);
@@ -91,16 +92,32 @@ export function makeScale(
 
 const isPower = (t: number): boolean => Math.abs(Math.log10(t) - Math.round(Math.log10(t))) < 1e-9;
 
-/** The linear part of a symmetric log axis: a thousandth of its widest side. */
+/** The linear part of a symmetric log axis where none is given: a thousandth of its widest side. */
 function symlogConstant(domain: [number, number]): number {
   return Math.max(Math.abs(domain[0]), Math.abs(domain[1])) / 1000 || 1;
 }
 
-function symmetricTicks(axis: Axis, ticks: number[], domain: [number, number]): number[] {
+/** Zero and powers of ten on both sides, so many that they have room. */
+function symmetricTicks(
+  axis: Axis,
+  ticks: number[],
+  domain: [number, number],
+  count: number,
+  at: (v: number) => number,
+): number[] {
   if (axis.scale !== 'symlog') return ticks;
   const top = Math.floor(Math.log10(Math.max(Math.abs(domain[0]), Math.abs(domain[1])) || 1));
-  const powers = [0, -1, -2].map((d) => 10 ** (top + d));
-  return [...powers.map((p) => -p), 0, ...powers.reverse()].filter((t) => t >= domain[0] && t <= domain[1]);
+  const out = [0].filter(() => domain[0] <= 0 && domain[1] >= 0);
+  let last = out.length > 0 ? at(0) : NaN;
+  const gap = Math.abs(at(domain[1]) - at(domain[0])) / (2 * count);
+  const powers = Array.from({ length: 12 }, (_, i) => 10 ** (top - 11 + i));
+  for (const power of powers) {
+    const pixel = at(power);
+    if (Number.isFinite(last) && Math.abs(pixel - last) < gap) continue;
+    last = pixel;
+    out.push(power, -power);
+  }
+  return out.filter((t) => t >= domain[0] && t <= domain[1]).sort((a, b) => a - b);
 }
 
 function logTicks(domain: [number, number], count: number): number[] {
@@ -129,11 +146,16 @@ export function textWidth(text: string, font: number): number {
   return text.length * font * 0.56;
 }
 
+/** Height of the line above the plot on which the title of the vertical axis stands. */
+export function titleRoom(font: number): number {
+  return font + 9;
+}
+
 /** Room that the vertical axis needs on the left. */
 export function leftMargin(axis: Axis, data: [number, number] | undefined, frame: Frame): number {
   const { ticks, format } = makeScale(axis, data, [frame.height, 0], 5);
   const widest = Math.max(8, ...ticks.map((t) => textWidth(format(t), frame.font)));
-  return Math.ceil(widest + frame.font * 1.35 + 16);
+  return Math.ceil(widest + 12);
 }
 
 /** As many characters of a label as fit, so that it does not run out of the picture. */
@@ -179,8 +201,7 @@ export function drawYAxis(axis: Axis, scale: AxisScale, plot: Plot, frame: Frame
       (t) => svg`<line x1=${x} x2=${plot.right} y1=${scale(t)} y2=${scale(t)} stroke=${palette.grid} />
       <text x=${x - 7} y=${scale(t) + font * 0.34} text-anchor="end">${scale.format(t)}</text>`,
     )}
-    <text transform="translate(${font} ${(plot.top + plot.bottom) / 2}) rotate(-90)" text-anchor="middle" fill=${palette.ink}
-      >${fit(axisTitle(axis), plot.bottom - plot.top + 20, font)}</text>
+    <text x="1" y=${plot.top - 9} fill=${palette.ink}>↑ ${fit(axisTitle(axis), plot.right - 16, font)}</text>
   </g>`;
 }
 

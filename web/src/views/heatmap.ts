@@ -76,7 +76,7 @@ export function drawHeatmap(data: Heatmap, frame: Frame): DrawnHeatmap {
   const columnEvery = Math.max(1, Math.ceil(columnWidest / Math.max(1, columnRoom)));
 
   const title = fit(axisTitle(data.value), frame.width * 0.5, font);
-  const barLeft = plot.left + textWidth(title, font) + 14;
+  const barLeft = 1 + textWidth(title, font) + 14;
   const barRight = Math.min(plot.right - 8, barLeft + 240);
   const stops = Array.from({ length: 17 }, (_, i) => i / 16);
   const bar = (t: number): number => barLeft + t * (barRight - barLeft);
@@ -116,7 +116,7 @@ export function drawHeatmap(data: Heatmap, frame: Frame): DrawnHeatmap {
       <rect x=${plot.left - 0.5} y=${plot.top - 0.5} width=${plot.right - plot.left + 1} height=${plot.bottom - plot.top + 1}
         fill="none" stroke=${palette.axis} />
       <g class="legend" font-family=${FONT_FAMILY} font-size=${font} fill=${palette.quiet}>
-        <text x=${plot.left} y=${font + 1} fill=${palette.ink}>${title}</text>
+        <text x="1" y=${font + 1} fill=${palette.ink}>${title}</text>
         ${stops
           .slice(0, -1)
           .map(

@@ -6,13 +6,14 @@ import {
   drawYAxis,
   extent,
   leftMargin,
+  titleRoom,
   makeScale,
   type AxisScale,
   type Frame,
   type LegendItem,
   type Plot,
 } from './axes.ts';
-import { RUN_DASH, RUN_NAME } from './palette.ts';
+import { RUN_DASH, runLabel } from './palette.ts';
 import type { Histogram } from './types.ts';
 
 export interface DrawnHistogram {
@@ -33,7 +34,7 @@ export function histogramStyles(data: Histogram, frame: Frame): LegendItem[] {
   return data.series.map((s) => {
     const k = index[s.run]++;
     return {
-      label: compares && !/^[AB]\b/.test(s.label) ? `${RUN_NAME[s.run]} · ${s.label}` : s.label,
+      label: compares ? runLabel(s.label, s.run) : s.label,
       colour: compares ? paired[s.run][k % 3] : palette.series[k % palette.series.length],
       dash: compares ? RUN_DASH[s.run] : k % 2 === 1 ? '4 2' : '',
       width: 1.5,
@@ -41,6 +42,13 @@ export function histogramStyles(data: Histogram, frame: Frame): LegendItem[] {
       filled: true,
     };
   });
+}
+
+function smallestEdge(edges: Float32Array): number {
+  return edges.reduce(
+    (least, edge) => (edge !== 0 && Math.abs(edge) < least ? Math.abs(edge) : least),
+    Infinity,
+  );
 }
 
 export function drawHistogram(data: Histogram, frame: Frame): DrawnHistogram {
@@ -57,11 +65,11 @@ export function drawHistogram(data: Histogram, frame: Frame): DrawnHistogram {
     ? [logCounts ? Math.min(counts[0], 1) / 2 : 0, counts[1]]
     : undefined;
   const left = leftMargin(data.y, yExtent, frame);
-  const legend = drawLegend(styles, left, frame);
+  const legend = drawLegend(styles, 1, frame);
   const plot: Plot = {
     left,
     right: frame.width - 14,
-    top: legend.height + 6,
+    top: legend.height + titleRoom(frame.font) + 4,
     bottom: frame.height - frame.font * 2.1 - 20,
   };
   const x = makeScale(
@@ -69,6 +77,9 @@ export function drawHistogram(data: Histogram, frame: Frame): DrawnHistogram {
     xExtent,
     [plot.left, plot.right],
     Math.max(3, Math.floor((plot.right - plot.left) / 90)),
+    false,
+    // The innermost bins around 0 are the linear part of a symmetric log axis.
+    smallestEdge(data.edges),
   );
   const y = makeScale(
     data.y,

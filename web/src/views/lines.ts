@@ -11,13 +11,14 @@ import {
   leftMargin,
   makeScale,
   textWidth,
+  titleRoom,
   type AxisScale,
   type Frame,
   type LegendItem,
   type Plot,
 } from './axes.ts';
-import { mix, RUN_DASH, RUN_NAME } from './palette.ts';
-import type { Lines, Series } from './types.ts';
+import { mix, RUN_DASH, runLabel, RUN_NAME } from './palette.ts';
+import type { Lines, Mark, Series } from './types.ts';
 
 export interface DrawnLines {
   drawing: SVGTemplateResult;
@@ -36,7 +37,7 @@ export function lineStyles(data: Lines, frame: Frame): LegendItem[] {
   const strong = { a: 0, b: 0 };
   const strongOf = (run: 'a' | 'b'): number => data.series.filter((s) => s.run === run && s.emphasis).length;
   return data.series.map((s) => {
-    const name = compares && !/^[AB]\b/.test(s.label) ? `${RUN_NAME[s.run]} · ${s.label}` : s.label;
+    const name = compares ? runLabel(s.label, s.run) : s.label;
     if (!s.emphasis) {
       const colour = compares ? palette.run[s.run] : palette.quiet;
       return { label: name, colour, dash: compares ? RUN_DASH[s.run] : '', width: 1, opacity: 0.45 };
@@ -121,12 +122,11 @@ export function drawLines(data: Lines, frame: Frame): DrawnLines {
     data.y.scale === 'log',
   );
   const left = leftMargin(data.y, yExtent, frame);
-  const legend = drawLegend(legendOf(data, styles), left, frame);
-  const markRoom = data.marks.some((m) => m.vertical) ? font + 5 : 0;
+  const legend = drawLegend(legendOf(data, styles), 1, frame);
   const plot: Plot = {
     left,
     right: frame.width - 14,
-    top: legend.height + markRoom + 6,
+    top: legend.height + titleRoom(font) + 4,
     bottom: frame.height - font * 2.1 - 20,
   };
   const x = makeScale(
@@ -149,6 +149,7 @@ export function drawLines(data: Lines, frame: Frame): DrawnLines {
     const [low, high] = (m.vertical ? x : y).domain;
     return m.value >= low && m.value <= high;
   };
+  const marks = data.marks.filter(inside);
   return {
     plot,
     x,
@@ -156,22 +157,12 @@ export function drawLines(data: Lines, frame: Frame): DrawnLines {
     styles,
     drawing: svg`${legend.drawing}
       ${drawYAxis(data.y, y, plot, frame)} ${drawXAxis(data.x, x, plot, frame, false)}
-      <g class="marks" font-family=${FONT_FAMILY} font-size=${font} fill=${palette.mark}>
-        ${data.marks.filter(inside).map((m) => {
-          if (m.vertical) {
-            const at = x(m.value);
-            const label = fit(m.label, plot.right - plot.left, font);
-            const width = textWidth(label, font);
-            const start = Math.max(plot.left, Math.min(at - 4, plot.right - width));
-            return svg`<line x1=${at} x2=${at} y1=${plot.top - 4} y2=${plot.bottom} stroke=${palette.mark} stroke-dasharray="2 3" />
-              <text x=${start} y=${plot.top - 8}>${label}</text>`;
-          }
-          const at = y(m.value);
-          const under = at - plot.top < font + 6;
-          return svg`<line x1=${plot.left} x2=${plot.right} y1=${at} y2=${at} stroke=${palette.mark} stroke-dasharray="2 3" />
-            <text x=${plot.right - 2} y=${under ? at + font + 2 : at - 4} text-anchor="end" stroke=${palette.surface}
-              stroke-width="3" paint-order="stroke">${fit(m.label, plot.right - plot.left, font)}</text>`;
-        })}
+      <g class="marks" stroke=${palette.mark} stroke-dasharray="2 3">
+        ${marks.map((m) =>
+          m.vertical
+            ? svg`<line x1=${x(m.value)} x2=${x(m.value)} y1=${plot.top} y2=${plot.bottom} />`
+            : svg`<line x1=${plot.left} x2=${plot.right} y1=${y(m.value)} y2=${y(m.value)} />`,
+        )}
       </g>
       <svg class="curves" x=${plot.left} y=${plot.top - 1} width=${plot.right - plot.left} height=${plot.bottom - plot.top + 2}
         viewBox="${plot.left} ${plot.top - 1} ${plot.right - plot.left} ${plot.bottom - plot.top + 2}" overflow="hidden"
@@ -181,8 +172,40 @@ export function drawLines(data: Lines, frame: Frame): DrawnLines {
             stroke=${styles[i].colour} stroke-width=${styles[i].width} stroke-opacity=${styles[i].opacity}
             stroke-dasharray=${styles[i].dash} />`,
         )}
-      </svg>`,
+      </svg>
+      ${drawMarkLabels(marks, x, y, plot, frame)}`,
   };
+}
+
+/** Words on the marks, over the curves, each on a line of its own where they would meet. */
+function drawMarkLabels(
+  marks: Mark[],
+  x: AxisScale,
+  y: AxisScale,
+  plot: Plot,
+  frame: Frame,
+): SVGTemplateResult {
+  const { palette, font } = frame;
+  const taken: { start: number; end: number; row: number }[] = [];
+  return svg`<g class="mark-labels" font-family=${FONT_FAMILY} font-size=${font} fill=${palette.mark}
+    stroke=${palette.surface} stroke-width="3.5" stroke-linejoin="round" paint-order="stroke">
+    ${marks.map((m) => {
+      const label = fit(m.label, plot.right - plot.left, font);
+      const width = textWidth(label, font);
+      if (!m.vertical) {
+        const at = y(m.value);
+        const under = at - plot.top < font + 6;
+        return svg`<text x=${plot.right - 2} y=${under ? at + font + 2 : at - 4} text-anchor="end">${label}</text>`;
+      }
+      const at = x(m.value);
+      const fits = at + 5 + width <= plot.right;
+      const start = fits ? at + 5 : at - 5 - width;
+      let row = 0;
+      while (taken.some((t) => t.row === row && start < t.end + 6 && start + width > t.start - 6)) row += 1;
+      taken.push({ start, end: start + width, row });
+      return svg`<text x=${start} y=${plot.top + font + 1 + row * (font + 4)}>${label}</text>`;
+    })}
+  </g>`;
 }
 
 /** Index of the value of a rising list nearest to `value`, by halving. */

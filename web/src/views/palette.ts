@@ -50,6 +50,12 @@ export const PALETTES: Record<Theme, Palette> = {
 export const RUN_DASH = { a: '', b: '7 4' } as const;
 export const RUN_NAME = { a: 'A', b: 'B' } as const;
 
+/** The name of a curve or picture with its run, unless the engine has named the run already. */
+export function runLabel(label: string, run: 'a' | 'b'): string {
+  const letter = RUN_NAME[run];
+  return new RegExp(`(^${letter}\\b|\\b${letter}\\)?$)`).test(label) ? label : `${letter} · ${label}`;
+}
+
 const TABLE_SIZE = 256;
 
 function parse(colour: string): [number, number, number] {

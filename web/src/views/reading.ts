@@ -2,7 +2,7 @@
 import type { AxisScale } from './axes.ts';
 import { formatNumber, formatWithUnit } from './format.ts';
 import { nearest } from './lines.ts';
-import { RUN_NAME } from './palette.ts';
+import { runLabel } from './palette.ts';
 import { readToken } from './tokens.ts';
 import type { Axis, View } from './types.ts';
 
@@ -106,7 +106,7 @@ export function readingAt(view: View, stops: Stops, index: number, row: number):
         .map(({ s, i }) => ({
           index: i,
           emphasis: s.emphasis,
-          name: compares ? `${RUN_NAME[s.run]} · ${s.label}` : s.label,
+          name: compares ? runLabel(s.label, s.run) : s.label,
           text: formatWithUnit(s.y[nearest(s.x, value)], view.y.unit),
         }))
         .sort((a, b) => Number(b.emphasis) - Number(a.emphasis));

@@ -1,6 +1,6 @@
 /** Every view as rows and columns: for the table behind each picture and for the CSV file. */
 import { axisTitle, formatNumber } from './format.ts';
-import { RUN_NAME } from './palette.ts';
+import { runLabel } from './palette.ts';
 import type { Cell, Panel, View } from './types.ts';
 
 export interface Rows {
@@ -16,8 +16,7 @@ export function rowsOf(view: View): Rows {
   switch (view.kind) {
     case 'lines': {
       const compares = view.series.some((s) => s.run === 'b');
-      const name = (label: string, run: 'a' | 'b'): string =>
-        compares ? `${RUN_NAME[run]}: ${label}` : label;
+      const name = (label: string, run: 'a' | 'b'): string => (compares ? runLabel(label, run) : label);
       const unit = view.y.unit ? ` (${view.y.unit})` : '';
       const first = view.series[0];
       if (first && view.series.every((s) => sameX(s.x, first.x))) {
@@ -72,7 +71,7 @@ export function rowsOf(view: View): Rows {
           'to',
           ...view.series.map(
             (s) =>
-              `${view.series.some((o) => o.run === 'b') ? `${RUN_NAME[s.run]}: ` : ''}${s.label}: ${axisTitle(view.y)}`,
+              `${view.series.some((o) => o.run === 'b') ? runLabel(s.label, s.run) : s.label}: ${axisTitle(view.y)}`,
           ),
         ],
         count: Math.max(0, view.edges.length - 1),
