@@ -63,7 +63,7 @@ fn canary(seed: u64) -> Call {
         function,
         has_bias: 1,
         has_scale: (seed % 2) as u32,
-        has_threshold: (seed % 3 == 0) as u32,
+        has_threshold: seed.is_multiple_of(3) as u32,
         min: -5.0,
         max: f32::INFINITY,
         multiplier: 0.7,
