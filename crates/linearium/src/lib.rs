@@ -4,6 +4,7 @@
 //! This crate knows no GPU API, no JavaScript, no files and no clock.
 
 pub mod kernels;
+pub mod lab;
 pub mod mixers;
 pub mod model;
 pub mod player;

@@ -41,4 +41,11 @@ impl Random {
             .map(|_| (self.normal() * deviation) as f32)
             .collect()
     }
+
+    /// `len` uniform values in [`low`, `high`).
+    pub fn uniforms(&mut self, len: usize, low: f64, high: f64) -> Vec<f32> {
+        (0..len)
+            .map(|_| (low + (high - low) * self.uniform()) as f32)
+            .collect()
+    }
 }

@@ -21,6 +21,9 @@ pub struct Kernel {
     pub writes: usize,
     /// The shader.
     pub wgsl: &'static str,
+    /// A small call by which the two back ends are held against each other, at every start and in
+    /// the tests. Seeds from 0 upwards vary its flags and its shape.
+    pub canary: fn(seed: u64) -> Call,
     /// The entry points of the shader, played in this order with the same bindings.
     pub stages: &'static [Stage],
     /// The CPU twin.
@@ -33,6 +36,18 @@ pub struct Stage {
     pub entry: &'static str,
     /// Number of workgroups; a zero in it skips the stage.
     pub workgroups: fn(&Params) -> [u32; 3],
+}
+
+/// A kernel's arguments by value.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The parameters.
+    pub params: Params,
+    /// The buffers that are only read.
+    pub reads: Vec<Vec<f32>>,
+    /// The buffers that are written, as they are before the call. NaN stands for memory that
+    /// nothing has been written to; what a CPU twin leaves NaN is scratch of the shader.
+    pub writes: Vec<Vec<f32>>,
 }
 
 /// The CPU twin of a kernel: parameters, the buffers that are read, the buffers that are written.

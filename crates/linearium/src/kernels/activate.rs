@@ -9,7 +9,8 @@ use fearless_simd::{Level, Simd, SimdBase, dispatch, prelude::*};
 
 use super::linear_workgroups;
 use super::simd_math::{load, silu, softplus, store};
-use crate::recording::{Kernel, Params, Stage};
+use crate::random::Random;
+use crate::recording::{Call, Kernel, Params, Stage};
 
 /// f(x) = x.
 pub const IDENTITY: u32 = 0;
@@ -50,6 +51,36 @@ pub struct Activate {
     pub shift: f32,
 }
 
+fn canary(seed: u64) -> Call {
+    let mut random = Random::new(seed);
+    let (t, width, x_stride, x_offset) = (9, 37, 50, 6);
+    let function = [SOFTPLUS, LOG_SIGMOID, SILU, IDENTITY][(seed % 4) as usize];
+    let params = Activate {
+        t,
+        width,
+        x_stride,
+        x_offset,
+        function,
+        has_bias: 1,
+        has_scale: (seed % 2) as u32,
+        has_threshold: seed.is_multiple_of(3) as u32,
+        min: -5.0,
+        max: f32::INFINITY,
+        multiplier: 0.7,
+        shift: 0.01,
+    };
+    Call {
+        params: Params::pack(&params),
+        reads: vec![
+            random.normals((x_offset + t * x_stride) as usize, 4.0),
+            random.normals(width as usize, 1.0),
+            random.uniforms(width as usize, -8.0, -1.0),
+            random.uniforms(width as usize, 0.0, 0.5),
+        ],
+        writes: vec![vec![f32::NAN; (t * width) as usize]],
+    }
+}
+
 /// Reads `x [T, width]` (strided), `bias`, `scale`, `threshold` (`[width]` each); writes
 /// `out [T, width]`.
 pub static KERNEL: Kernel = Kernel {
@@ -57,6 +88,7 @@ pub static KERNEL: Kernel = Kernel {
     reads: 4,
     writes: 1,
     wgsl: include_str!("activate.wgsl"),
+    canary,
     stages: &[Stage {
         entry: "activate",
         workgroups: |p| {

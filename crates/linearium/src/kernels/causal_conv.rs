@@ -7,7 +7,8 @@ use fearless_simd::{Level, Simd, SimdBase, SimdFloat, dispatch};
 
 use super::linear_workgroups;
 use super::simd_math::{load, silu, store};
-use crate::recording::{Kernel, Params, Stage};
+use crate::random::Random;
+use crate::recording::{Call, Kernel, Params, Stage};
 
 /// Parameters.
 #[repr(C)]
@@ -29,6 +30,34 @@ pub struct CausalConv {
     pub silu: u32,
 }
 
+fn canary(seed: u64) -> Call {
+    let mut random = Random::new(seed);
+    let (channels, width, x_stride, x_offset) = (37, 4, 50, 6);
+    // Two tokens are fewer than the tail keeps.
+    let t = [19, 2][(seed % 2) as usize];
+    let params = CausalConv {
+        t,
+        channels,
+        width,
+        x_stride,
+        x_offset,
+        has_bias: 1,
+        silu: 1,
+    };
+    Call {
+        params: Params::pack(&params),
+        reads: vec![
+            random.normals((x_offset + t * x_stride) as usize, 1.0),
+            random.normals((channels * width) as usize, 0.5),
+            random.normals(channels as usize, 0.5),
+        ],
+        writes: vec![
+            vec![f32::NAN; (t * channels) as usize],
+            random.normals(((width - 1) * channels) as usize, 1.0),
+        ],
+    }
+}
+
 /// Reads `x [T, C]` (strided), `weight [C, W]`, `bias [C]`; writes `y [T, C]`, `tail [W-1, C]`
 /// (the last inputs, oldest first).
 pub static KERNEL: Kernel = Kernel {
@@ -36,6 +65,7 @@ pub static KERNEL: Kernel = Kernel {
     reads: 3,
     writes: 2,
     wgsl: include_str!("causal_conv.wgsl"),
+    canary,
     stages: &[
         Stage {
             entry: "convolve",

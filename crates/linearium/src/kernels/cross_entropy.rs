@@ -5,7 +5,8 @@ use bytemuck::{Pod, Zeroable};
 use fearless_simd::{Level, Simd, dispatch};
 
 use super::simd_math::exp_sum;
-use crate::recording::{Kernel, Params, Stage};
+use crate::random::Random;
+use crate::recording::{Call, Kernel, Params, Stage};
 
 /// Parameters.
 #[repr(C)]
@@ -17,6 +18,22 @@ pub struct CrossEntropy {
     pub vocab: u32,
 }
 
+fn canary(seed: u64) -> Call {
+    let mut random = Random::new(seed);
+    let (t, vocab) = (7, 301);
+    let mut targets: Vec<f32> = (0..t).map(|_| random.below(vocab) as f32).collect();
+    targets[3] = -1.0;
+    let params = CrossEntropy {
+        t: t as u32,
+        vocab: vocab as u32,
+    };
+    Call {
+        params: Params::pack(&params),
+        reads: vec![random.normals(t * vocab, 3.0), targets],
+        writes: vec![vec![f32::NAN; t * 2]],
+    }
+}
+
 /// Reads `logits [T, V]`, `targets [T]` (whole numbers; below 0 for none, whose loss is 0);
 /// writes `out [T, 2]` (loss, argmax).
 pub static KERNEL: Kernel = Kernel {
@@ -24,6 +41,7 @@ pub static KERNEL: Kernel = Kernel {
     reads: 2,
     writes: 1,
     wgsl: include_str!("cross_entropy.wgsl"),
+    canary,
     // One workgroup a row; T is a segment's, far below 65,535.
     stages: &[Stage {
         entry: "cross_entropy",

@@ -5,7 +5,8 @@ use bytemuck::{Pod, Zeroable};
 use fearless_simd::Level;
 
 use super::linear_workgroups;
-use crate::recording::{Kernel, Params, Stage};
+use crate::random::Random;
+use crate::recording::{Call, Kernel, Params, Stage};
 
 /// Parameters.
 #[repr(C)]
@@ -29,12 +30,38 @@ pub struct Delay {
     pub out_offset: u32,
 }
 
+fn canary(seed: u64) -> Call {
+    let mut random = Random::new(seed);
+    let (width, x_stride, x_offset, out_stride, out_offset) = (21, 30, 4, 25, 3);
+    // Fewer rows than the delay, or more.
+    let (t, delay) = [(9, 13), (19, 5)][(seed % 2) as usize];
+    let params = Delay {
+        t,
+        width,
+        x_stride,
+        x_offset,
+        delay,
+        phase: 3,
+        out_stride,
+        out_offset,
+    };
+    Call {
+        params: Params::pack(&params),
+        reads: vec![random.normals((x_offset + t * x_stride) as usize, 1.0)],
+        writes: vec![
+            random.normals((out_offset + t * out_stride) as usize, 1.0),
+            random.normals((delay * width) as usize, 1.0),
+        ],
+    }
+}
+
 /// Reads `x [T, width]` (strided); writes `out [T, width]` (strided), `ring [r, width]`.
 pub static KERNEL: Kernel = Kernel {
     name: "delay",
     reads: 1,
     writes: 2,
     wgsl: include_str!("delay.wgsl"),
+    canary,
     stages: &[
         Stage {
             entry: "take_out",

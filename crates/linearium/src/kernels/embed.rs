@@ -4,7 +4,8 @@ use bytemuck::{Pod, Zeroable};
 use fearless_simd::Level;
 
 use super::linear_workgroups;
-use crate::recording::{Kernel, Params, Stage};
+use crate::random::Random;
+use crate::recording::{Call, Kernel, Params, Stage};
 
 /// Parameters.
 #[repr(C)]
@@ -16,12 +17,28 @@ pub struct Embed {
     pub width: u32,
 }
 
+fn canary(seed: u64) -> Call {
+    let mut random = Random::new(seed);
+    let (t, width, vocab) = (11, 37, 50);
+    let tokens = (0..t).map(|_| random.below(vocab) as f32).collect();
+    let params = Embed {
+        t: t as u32,
+        width: width as u32,
+    };
+    Call {
+        params: Params::pack(&params),
+        reads: vec![random.normals(vocab * width, 1.0), tokens],
+        writes: vec![vec![f32::NAN; t * width]],
+    }
+}
+
 /// Reads `table [V, D]`, `tokens [T]` (whole numbers below V); writes `out [T, D]`.
 pub static KERNEL: Kernel = Kernel {
     name: "embed",
     reads: 2,
     writes: 1,
     wgsl: include_str!("embed.wgsl"),
+    canary,
     stages: &[Stage {
         entry: "embed",
         workgroups: |p| {

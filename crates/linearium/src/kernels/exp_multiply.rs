@@ -5,7 +5,8 @@ use fearless_simd::{Level, Simd, SimdBase, dispatch};
 
 use super::linear_workgroups;
 use super::simd_math::{exp, load, store};
-use crate::recording::{Kernel, Params, Stage};
+use crate::random::Random;
+use crate::recording::{Call, Kernel, Params, Stage};
 
 /// Parameters.
 #[repr(C)]
@@ -21,12 +22,32 @@ pub struct ExpMultiply {
     pub x_offset: u32,
 }
 
+fn canary(seed: u64) -> Call {
+    let mut random = Random::new(seed);
+    let (t, width, x_stride, x_offset) = (9, 37, 50, 6);
+    let params = ExpMultiply {
+        t,
+        width,
+        x_stride,
+        x_offset,
+    };
+    Call {
+        params: Params::pack(&params),
+        reads: vec![
+            random.normals((x_offset + t * x_stride) as usize, 1.0),
+            random.uniforms((t * width) as usize, -6.0, 0.0),
+        ],
+        writes: vec![vec![f32::NAN; (t * width) as usize]],
+    }
+}
+
 /// Reads `x [T, width]` (strided), `w [T, width]`; writes `out [T, width]`.
 pub static KERNEL: Kernel = Kernel {
     name: "exp_multiply",
     reads: 2,
     writes: 1,
     wgsl: include_str!("exp_multiply.wgsl"),
+    canary,
     stages: &[Stage {
         entry: "exp_multiply",
         workgroups: |p| {

@@ -1,1 +1,22 @@
-// filled by the GPU player's author
+// out = x * exp(w); see exp_multiply.rs. One thread an element.
+
+struct Params {
+    t: u32,
+    width: u32,
+    x_stride: u32,
+    x_offset: u32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read> w: array<f32>;
+@group(0) @binding(3) var<storage, read_write> out: array<f32>;
+
+@compute @workgroup_size(256)
+fn exp_multiply(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let i = (group.y * 65535u + group.x) * 256u + local;
+    if i >= p.t * p.width {
+        return;
+    }
+    out[i] = x[p.x_offset + i / p.width * p.x_stride + i % p.width] * exp(w[i]);
+}

@@ -4,7 +4,8 @@ use bytemuck::{Pod, Zeroable};
 use fearless_simd::{Level, Simd, SimdBase, SimdFloat, dispatch};
 
 use super::simd_math::load;
-use crate::recording::{Kernel, Params, Stage};
+use crate::random::Random;
+use crate::recording::{Call, Kernel, Params, Stage};
 
 /// Parameters.
 #[repr(C)]
@@ -26,12 +27,38 @@ pub struct Matmul {
     pub has_residual: u32,
 }
 
+fn canary(seed: u64) -> Call {
+    let mut random = Random::new(seed);
+    // More than one tile of the shader in each direction, none of them full.
+    let (t, k, n, x_stride, x_offset) = ([70, 1][(seed % 2) as usize], 37, 75, 50, 6);
+    let params = Matmul {
+        t,
+        k,
+        n,
+        x_stride,
+        x_offset,
+        has_bias: 1,
+        has_residual: 1,
+    };
+    Call {
+        params: Params::pack(&params),
+        reads: vec![
+            random.normals((x_offset + t * x_stride) as usize, 1.0),
+            random.normals((n * k) as usize, 0.2),
+            random.normals(n as usize, 0.2),
+            random.normals((t * n) as usize, 1.0),
+        ],
+        writes: vec![vec![f32::NAN; (t * n) as usize]],
+    }
+}
+
 /// Reads `x [T, K]` (strided), `w [N, K]`, `bias [N]`, `residual [T, N]`; writes `y [T, N]`.
 pub static KERNEL: Kernel = Kernel {
     name: "matmul",
     reads: 4,
     writes: 1,
     wgsl: include_str!("matmul.wgsl"),
+    canary,
     stages: &[Stage {
         entry: "matmul",
         workgroups: |p| {

@@ -1,1 +1,96 @@
-// filled by the GPU player's author
+// Linear layer; see matmul.rs. A workgroup makes a tile of 64 x 64 outputs, a thread 4 x 4 of
+// them, in steps of 16 along the inner width.
+
+struct Params {
+    t: u32,
+    k: u32,
+    n: u32,
+    x_stride: u32,
+    x_offset: u32,
+    has_bias: u32,
+    has_residual: u32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read> w: array<f32>;
+@group(0) @binding(3) var<storage, read> bias: array<f32>;
+@group(0) @binding(4) var<storage, read> residual: array<f32>;
+@group(0) @binding(5) var<storage, read_write> y: array<f32>;
+
+// Both tiles are stored by inner index, four rows (of x) or columns (of y) to a vector.
+var<workgroup> x_tile: array<vec4<f32>, 256>;
+var<workgroup> w_tile: array<vec4<f32>, 256>;
+
+fn load_x(t: u32, k: u32) -> f32 {
+    if t < p.t && k < p.k {
+        return x[p.x_offset + t * p.x_stride + k];
+    }
+    return 0.0;
+}
+
+fn load_w(n: u32, k: u32) -> f32 {
+    if n < p.n && k < p.k {
+        return w[n * p.k + k];
+    }
+    return 0.0;
+}
+
+fn store(t: u32, n: u32, dot: f32) {
+    if t >= p.t || n >= p.n {
+        return;
+    }
+    var sum = dot;
+    if p.has_bias == 1u {
+        sum += bias[n];
+    }
+    if p.has_residual == 1u {
+        sum += residual[t * p.n + n];
+    }
+    y[t * p.n + n] = sum;
+}
+
+fn store4(t: u32, n: u32, dots: vec4<f32>) {
+    store(t, n, dots.x);
+    store(t, n + 1u, dots.y);
+    store(t, n + 2u, dots.z);
+    store(t, n + 3u, dots.w);
+}
+
+@compute @workgroup_size(256)
+fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let load_k = local % 16u;
+    let load_t = group.y * 64u + local / 16u * 4u;
+    let load_n = group.x * 64u + local / 16u * 4u;
+    let row = local / 16u;
+    let column = local % 16u;
+    var sum0 = vec4(0.0);
+    var sum1 = vec4(0.0);
+    var sum2 = vec4(0.0);
+    var sum3 = vec4(0.0);
+    for (var k0 = 0u; k0 < p.k; k0 += 16u) {
+        let k = k0 + load_k;
+        x_tile[load_k * 16u + row] = vec4(
+            load_x(load_t, k), load_x(load_t + 1u, k), load_x(load_t + 2u, k), load_x(load_t + 3u, k),
+        );
+        w_tile[load_k * 16u + row] = vec4(
+            load_w(load_n, k), load_w(load_n + 1u, k), load_w(load_n + 2u, k), load_w(load_n + 3u, k),
+        );
+        workgroupBarrier();
+        for (var i = 0u; i < 16u; i++) {
+            let a = x_tile[i * 16u + row];
+            let b = w_tile[i * 16u + column];
+            sum0 += a.x * b;
+            sum1 += a.y * b;
+            sum2 += a.z * b;
+            sum3 += a.w * b;
+        }
+        workgroupBarrier();
+    }
+    let t = group.y * 64u + row * 4u;
+    let n = group.x * 64u + column * 4u;
+    store4(t, n, sum0);
+    store4(t + 1u, n, sum1);
+    store4(t + 2u, n, sum2);
+    store4(t + 3u, n, sum3);
+}

@@ -9,7 +9,8 @@ use bytemuck::{Pod, Zeroable};
 use fearless_simd::{Level, Simd, SimdBase, SimdFloat, dispatch};
 
 use super::simd_math::{load, silu, store};
-use crate::recording::{Kernel, Params, Stage};
+use crate::random::Random;
+use crate::recording::{Call, Kernel, Params, Stage};
 
 /// No gate.
 pub const NO_GATE: u32 = 0;
@@ -40,12 +41,38 @@ pub struct RmsNorm {
     pub z_offset: u32,
 }
 
+fn canary(seed: u64) -> Call {
+    let mut random = Random::new(seed);
+    let (t, width, group, z_stride, z_offset) = (7, 150, 75, 170, 6);
+    let weight_len = [width, group][(seed % 2) as usize];
+    let params = RmsNorm {
+        t,
+        width,
+        group,
+        weight_len,
+        eps: 1e-5,
+        gate: [GATE_THEN_NORM, NORM_THEN_GATE, NO_GATE][(seed % 3) as usize],
+        z_stride,
+        z_offset,
+    };
+    Call {
+        params: Params::pack(&params),
+        reads: vec![
+            random.normals((t * width) as usize, 2.0),
+            random.normals(weight_len as usize, 1.0),
+            random.normals((z_offset + t * z_stride) as usize, 2.0),
+        ],
+        writes: vec![vec![f32::NAN; (t * width) as usize]],
+    }
+}
+
 /// Reads `x [T, width]`, `weight [weight_len]`, `z [T, width]` (strided); writes `out [T, width]`.
 pub static KERNEL: Kernel = Kernel {
     name: "rms_norm",
     reads: 3,
     writes: 1,
     wgsl: include_str!("rms_norm.wgsl"),
+    canary,
     // One workgroup a row and group, folded over two dimensions.
     stages: &[Stage {
         entry: "rms_norm",

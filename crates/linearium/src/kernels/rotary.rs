@@ -5,7 +5,8 @@ use bytemuck::{Pod, Zeroable};
 use fearless_simd::Level;
 
 use super::linear_workgroups;
-use crate::recording::{Kernel, Params, Stage};
+use crate::random::Random;
+use crate::recording::{Call, Kernel, Params, Stage};
 
 /// Parameters.
 #[repr(C)]
@@ -23,6 +24,32 @@ pub struct Rotary {
     pub x_offset: u32,
 }
 
+fn canary(seed: u64) -> Call {
+    let mut random = Random::new(seed);
+    let (t, heads, key, x_stride, x_offset) = (7, 3, 18, 60, 5);
+    let angles = (0..t * key / 2)
+        .flat_map(|_| {
+            let angle = random.uniform() * 1000.0;
+            [angle.cos() as f32, angle.sin() as f32]
+        })
+        .collect();
+    let params = Rotary {
+        t,
+        heads,
+        key,
+        x_stride,
+        x_offset,
+    };
+    Call {
+        params: Params::pack(&params),
+        reads: vec![
+            random.normals((x_offset + t * x_stride) as usize, 1.0),
+            angles,
+        ],
+        writes: vec![vec![f32::NAN; (t * heads * key) as usize]],
+    }
+}
+
 /// Reads `x [T, H, K]` (strided), `angles [T, K/2, 2]` (cosine, sine; made by
 /// [`crate::mixers::rotary_angles`] in f64, since an f32 product loses the phase of far positions); writes
 /// `out [T, H, K]`.
@@ -31,6 +58,7 @@ pub static KERNEL: Kernel = Kernel {
     reads: 2,
     writes: 1,
     wgsl: include_str!("rotary.wgsl"),
+    canary,
     stages: &[Stage {
         entry: "rotary",
         workgroups: |p| {

@@ -6,7 +6,8 @@ use bytemuck::{Pod, Zeroable};
 use fearless_simd::Level;
 
 use super::linear_workgroups;
-use crate::recording::{Kernel, Params, Stage};
+use crate::random::Random;
+use crate::recording::{Call, Kernel, Params, Stage};
 
 /// Parameters.
 #[repr(C)]
@@ -30,12 +31,37 @@ pub struct ScaledAdd {
     pub multiplier: f32,
 }
 
+fn canary(seed: u64) -> Call {
+    let mut random = Random::new(seed);
+    let (t, width, per, y_stride, y_offset) = (9, 36, 4, 50, 6);
+    let params = ScaledAdd {
+        t,
+        width,
+        y_stride,
+        y_offset,
+        per,
+        has_d: 1,
+        multiply: (seed % 2) as u32,
+        multiplier: -0.8,
+    };
+    Call {
+        params: Params::pack(&params),
+        reads: vec![
+            random.normals((t * width) as usize, 1.0),
+            random.normals((y_offset + t * y_stride) as usize, 1.0),
+            random.normals((width / per) as usize, 1.0),
+        ],
+        writes: vec![vec![f32::NAN; (t * width) as usize]],
+    }
+}
+
 /// Reads `x [T, width]`, `y [T, width]` (strided), `d [width / per]`; writes `out [T, width]`.
 pub static KERNEL: Kernel = Kernel {
     name: "scaled_add",
     reads: 3,
     writes: 1,
     wgsl: include_str!("scaled_add.wgsl"),
+    canary,
     stages: &[Stage {
         entry: "scaled_add",
         workgroups: |p| {

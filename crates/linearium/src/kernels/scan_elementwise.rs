@@ -11,7 +11,8 @@ use bytemuck::{Pod, Zeroable};
 use fearless_simd::{Level, Simd, SimdBase, SimdFloat, dispatch};
 
 use super::simd_math::{exp, load, store};
-use crate::recording::{Kernel, Params, Stage};
+use crate::random::Random;
+use crate::recording::{Call, Kernel, Params, Stage};
 
 /// Parameters.
 #[repr(C)]
@@ -48,6 +49,44 @@ impl ScanElementwise {
     pub fn scratch_len(t: usize, channels: usize, states: usize) -> usize {
         t.div_ceil(CHUNK) * channels * (states + 1)
     }
+
+    fn chunks(&self) -> u32 {
+        self.t.div_ceil(CHUNK as u32)
+    }
+}
+
+fn canary(seed: u64) -> Call {
+    let mut random = Random::new(seed);
+    // Three chunks, the last one ragged; or a single one.
+    let t = [150, 40][(seed % 2) as usize];
+    let (channels, states, bc_stride, b_offset, c_offset) = (23, 11, 31, 3, 17);
+    let params = ScanElementwise {
+        t: t as u32,
+        channels: channels as u32,
+        states: states as u32,
+        bc_stride: bc_stride as u32,
+        b_offset,
+        c_offset,
+        has_write_decay: 1,
+        log_shift: -0.003,
+        write_factor: 0.9,
+        write_shift: -0.05,
+    };
+    Call {
+        params: Params::pack(&params),
+        reads: vec![
+            random.uniforms(t * channels, 0.001, 0.2),
+            random.uniforms(channels * states, -16.0, -0.5),
+            random.normals(t * channels, 0.3),
+            random.normals(t * bc_stride, 1.0),
+            random.uniforms(t * channels, 0.0, 0.3),
+        ],
+        writes: vec![
+            vec![f32::NAN; t * channels],
+            random.normals(channels * states, 1.0),
+            vec![f32::NAN; ScanElementwise::scratch_len(t, channels, states)],
+        ],
+    }
 }
 
 /// Reads `dt [T, D]`, `a [D, N]` (negative), `u [T, D]`, `bc` (strided rows with B and C, N each),
@@ -57,23 +96,34 @@ pub static KERNEL: Kernel = Kernel {
     reads: 5,
     writes: 3,
     wgsl: include_str!("scan_elementwise.wgsl"),
+    canary,
     stages: &[
+        Stage {
+            entry: "single_chunk",
+            workgroups: |p| {
+                let p: ScanElementwise = p.unpack();
+                if p.chunks() == 1 {
+                    [p.channels.div_ceil(256 / p.states), 1, 1]
+                } else {
+                    [0, 1, 1]
+                }
+            },
+        },
         Stage {
             entry: "chunk_state",
             workgroups: |p| {
                 let p: ScanElementwise = p.unpack();
-                let chunks = (p.t as usize).div_ceil(CHUNK) as u32;
-                if chunks == 0 {
+                if p.chunks() < 2 {
                     return [0, 1, 1];
                 }
-                [(p.channels * p.states).div_ceil(256), chunks, 1]
+                [(p.channels * p.states).div_ceil(256), p.chunks(), 1]
             },
         },
         Stage {
             entry: "chunk_pass",
             workgroups: |p| {
                 let p: ScanElementwise = p.unpack();
-                if p.t == 0 {
+                if p.chunks() < 2 {
                     return [0, 1, 1];
                 }
                 super::linear_workgroups((p.channels * p.states) as usize)
@@ -83,11 +133,10 @@ pub static KERNEL: Kernel = Kernel {
             entry: "chunk_out",
             workgroups: |p| {
                 let p: ScanElementwise = p.unpack();
-                let chunks = (p.t as usize).div_ceil(CHUNK) as u32;
-                if chunks == 0 {
+                if p.chunks() < 2 {
                     return [0, 1, 1];
                 }
-                [p.channels.div_ceil(64), chunks, 1]
+                [p.channels.div_ceil(256 / p.states), p.chunks(), 1]
             },
         },
     ],

@@ -8,13 +8,14 @@
 //!
 //! The CPU keeps the recurrence. The GPU works in chunks: each chunk's own contribution to the
 //! state, the walk over chunks (one thread a state element), then the outputs; inside a chunk
-//! decays are differences of cumulative log-decays, never `exp(+L)`.
+//! decays are sums of log-decays between two tokens, never `exp(+L)`. A single chunk is one dispatch.
 
 use bytemuck::{Pod, Zeroable};
 use fearless_simd::{Level, Simd, SimdBase, SimdFloat, dispatch};
 
 use super::simd_math::{exp, load, store};
-use crate::recording::{Kernel, Params, Stage};
+use crate::random::Random;
+use crate::recording::{Call, Kernel, Params, Stage};
 
 /// Parameters.
 #[repr(C)]
@@ -57,9 +58,54 @@ pub const CHUNK: usize = 64;
 
 impl ScanOuter {
     /// Length of the scratch buffer that a recording of `t` tokens needs: a state a chunk, and
-    /// the chunk's cumulative log-decays.
+    /// the sum of the chunk's log-decays.
     pub fn scratch_len(t: usize, heads: usize, key: usize, value: usize) -> usize {
         t.div_ceil(CHUNK) * heads * (key * value + key)
+    }
+
+    fn chunks(&self) -> u32 {
+        self.t.div_ceil(CHUNK as u32)
+    }
+}
+
+fn canary(seed: u64) -> Call {
+    let mut random = Random::new(seed);
+    // Three chunks, the last one ragged; or a single one.
+    let t = [150, 40][(seed / 2 % 2) as usize];
+    let per_key = (seed % 2) as usize;
+    let (heads, groups, key, value) = (2, 1, 13, 11);
+    let (q_stride, k_stride, v_stride) = (21, 17, 30);
+    let params = ScanOuter {
+        t: t as u32,
+        heads: heads as u32,
+        key: key as u32,
+        value: value as u32,
+        groups: groups as u32,
+        q_stride: q_stride as u32,
+        q_offset: 5,
+        k_stride: k_stride as u32,
+        k_offset: 3,
+        v_stride: v_stride as u32,
+        v_offset: 2,
+        per_key: per_key as u32,
+        has_write_scale: 1,
+        scale: 0.28,
+        write_factor: 0.9,
+    };
+    Call {
+        params: Params::pack(&params),
+        reads: vec![
+            random.normals(5 + t * q_stride, 1.0),
+            random.normals(3 + t * k_stride, 1.0),
+            random.normals(2 + t * v_stride, 1.0),
+            random.uniforms(t * heads * [1, key][per_key], -0.2, 0.0),
+            random.uniforms(t * heads, 0.01, 0.5),
+        ],
+        writes: vec![
+            vec![f32::NAN; t * heads * value],
+            random.normals(heads * key * value, 1.0),
+            vec![f32::NAN; ScanOuter::scratch_len(t, heads, key, value)],
+        ],
     }
 }
 
@@ -70,23 +116,38 @@ pub static KERNEL: Kernel = Kernel {
     reads: 5,
     writes: 3,
     wgsl: include_str!("scan_outer.wgsl"),
+    canary,
     stages: &[
+        Stage {
+            entry: "single_chunk",
+            workgroups: |p| {
+                let p: ScanOuter = p.unpack();
+                if p.chunks() == 1 {
+                    [p.value.div_ceil(64), p.heads, 1]
+                } else {
+                    [0, 1, 1]
+                }
+            },
+        },
         Stage {
             entry: "chunk_state",
             workgroups: |p| {
                 let p: ScanOuter = p.unpack();
-                let chunks = (p.t as usize).div_ceil(CHUNK) as u32;
-                if chunks == 0 {
+                if p.chunks() < 2 {
                     return [0, 1, 1];
                 }
-                [p.key.div_ceil(32) * p.value.div_ceil(32), p.heads, chunks]
+                [
+                    p.key.div_ceil(64) * p.value.div_ceil(64),
+                    p.heads,
+                    p.chunks(),
+                ]
             },
         },
         Stage {
             entry: "chunk_pass",
             workgroups: |p| {
                 let p: ScanOuter = p.unpack();
-                if p.t == 0 {
+                if p.chunks() < 2 {
                     return [0, 1, 1];
                 }
                 super::linear_workgroups((p.heads * p.key * p.value) as usize)
@@ -96,11 +157,10 @@ pub static KERNEL: Kernel = Kernel {
             entry: "chunk_out",
             workgroups: |p| {
                 let p: ScanOuter = p.unpack();
-                let chunks = (p.t as usize).div_ceil(CHUNK) as u32;
-                if chunks == 0 {
+                if p.chunks() < 2 {
                     return [0, 1, 1];
                 }
-                [p.value.div_ceil(32), p.heads, chunks]
+                [p.value.div_ceil(64), p.heads, p.chunks()]
             },
         },
     ],

@@ -7,7 +7,8 @@ use fearless_simd::{Level, Simd, SimdBase, SimdFloat, dispatch};
 
 use super::linear_workgroups;
 use super::simd_math::{dot, exp_sum};
-use crate::recording::{Kernel, Params, Stage};
+use crate::random::Random;
+use crate::recording::{Call, Kernel, Params, Stage};
 
 /// Parameters.
 #[repr(C)]
@@ -43,6 +44,48 @@ pub struct SoftmaxAttention {
     pub write_factor: f32,
 }
 
+fn canary(seed: u64) -> Call {
+    let mut random = Random::new(seed);
+    let (t, heads, kv_heads, key, position) = (19, 4, 2, 20, 90);
+    let (q_stride, k_stride, v_stride) = (90, 50, 47);
+    let capacity = position + t + 5;
+    let params = SoftmaxAttention {
+        t: t as u32,
+        heads: heads as u32,
+        kv_heads: kv_heads as u32,
+        key: key as u32,
+        position: position as u32,
+        q_stride: q_stride as u32,
+        q_offset: 5,
+        k_stride: k_stride as u32,
+        k_offset: 3,
+        v_stride: v_stride as u32,
+        v_offset: 2,
+        window: [0, 33][(seed % 2) as usize],
+        scale: 0.22,
+        write_factor: 0.9,
+    };
+    // The cache behind the last token is not yet written.
+    let cache = |random: &mut Random| {
+        let mut cache = random.normals(position * kv_heads * key, 1.0);
+        cache.resize(capacity * kv_heads * key, f32::NAN);
+        cache
+    };
+    Call {
+        params: Params::pack(&params),
+        reads: vec![
+            random.normals(5 + t * q_stride, 1.0),
+            random.normals(3 + t * k_stride, 1.0),
+            random.normals(2 + t * v_stride, 1.0),
+        ],
+        writes: vec![
+            vec![f32::NAN; t * heads * key],
+            cache(&mut random),
+            cache(&mut random),
+        ],
+    }
+}
+
 /// Reads `q [T, H, K]`, `k [T, kvH, K]`, `v [T, kvH, K]` (strided); writes `o [T, H, K]`,
 /// `k_cache [capacity, kvH, K]`, `v_cache [capacity, kvH, K]`.
 pub static KERNEL: Kernel = Kernel {
@@ -50,6 +93,7 @@ pub static KERNEL: Kernel = Kernel {
     reads: 3,
     writes: 3,
     wgsl: include_str!("softmax_attention.wgsl"),
+    canary,
     stages: &[
         Stage {
             entry: "append",
@@ -58,16 +102,13 @@ pub static KERNEL: Kernel = Kernel {
                 linear_workgroups((p.t * p.kv_heads * p.key) as usize)
             },
         },
-        // One workgroup a query and head; T is a segment's, far below 65,535.
+        // One workgroup for 16 queries of a key-value head.
         Stage {
             entry: "attend",
             workgroups: |p| {
                 let p: SoftmaxAttention = p.unpack();
-                if p.t == 0 {
-                    [0, 1, 1]
-                } else {
-                    [p.t, p.heads, 1]
-                }
+                let queries = p.t * (p.heads / p.kv_heads);
+                [queries.div_ceil(16), p.kv_heads, 1]
             },
         },
     ],

@@ -7,7 +7,8 @@ use bytemuck::{Pod, Zeroable};
 use fearless_simd::{Level, Simd, dispatch};
 
 use super::simd_math::dot;
-use crate::recording::{Kernel, Params, Stage};
+use crate::random::Random;
+use crate::recording::{Call, Kernel, Params, Stage};
 
 /// Parameters.
 #[repr(C)]
@@ -19,12 +20,28 @@ pub struct StateNorm {
     pub size: u32,
 }
 
+fn canary(seed: u64) -> Call {
+    let mut random = Random::new(seed);
+    let (heads, size) = (5, 143);
+    let params = StateNorm {
+        heads: heads as u32,
+        size: size as u32,
+    };
+    Call {
+        params: Params::pack(&params),
+        // A norm is about 12: some heads are capped and some are not.
+        reads: vec![random.uniforms(heads, 6.0, 18.0)],
+        writes: vec![random.normals(heads * size, 1.0)],
+    }
+}
+
 /// Reads `cap [H]`; writes `state [H, size]`.
 pub static KERNEL: Kernel = Kernel {
     name: "state_norm",
     reads: 1,
     writes: 1,
     wgsl: include_str!("state_norm.wgsl"),
+    canary,
     // One workgroup a head, folded over two dimensions (S6 has a head for each channel).
     stages: &[Stage {
         entry: "state_norm",

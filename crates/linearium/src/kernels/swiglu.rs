@@ -5,7 +5,8 @@ use fearless_simd::{Level, Simd, SimdBase, dispatch};
 
 use super::linear_workgroups;
 use super::simd_math::{load, silu, store};
-use crate::recording::{Kernel, Params, Stage};
+use crate::random::Random;
+use crate::recording::{Call, Kernel, Params, Stage};
 
 /// Parameters.
 #[repr(C)]
@@ -25,12 +26,34 @@ pub struct Swiglu {
     pub up_offset: u32,
 }
 
+fn canary(seed: u64) -> Call {
+    let mut random = Random::new(seed);
+    let (t, width, gate_stride, gate_offset, up_stride, up_offset) = (9, 37, 50, 6, 41, 3);
+    let params = Swiglu {
+        t,
+        width,
+        gate_stride,
+        gate_offset,
+        up_stride,
+        up_offset,
+    };
+    Call {
+        params: Params::pack(&params),
+        reads: vec![
+            random.normals((gate_offset + t * gate_stride) as usize, 3.0),
+            random.normals((up_offset + t * up_stride) as usize, 1.0),
+        ],
+        writes: vec![vec![f32::NAN; (t * width) as usize]],
+    }
+}
+
 /// Reads `gate [T, width]`, `up [T, width]` (strided); writes `out [T, width]`.
 pub static KERNEL: Kernel = Kernel {
     name: "swiglu",
     reads: 2,
     writes: 1,
     wgsl: include_str!("swiglu.wgsl"),
+    canary,
     stages: &[Stage {
         entry: "swiglu",
         workgroups: |p| {

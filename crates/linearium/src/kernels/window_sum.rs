@@ -6,7 +6,8 @@ use bytemuck::{Pod, Zeroable};
 use fearless_simd::Level;
 
 use super::linear_workgroups;
-use crate::recording::{Kernel, Params, Stage};
+use crate::random::Random;
+use crate::recording::{Call, Kernel, Params, Stage};
 
 /// Parameters.
 #[repr(C)]
@@ -18,6 +19,31 @@ pub struct WindowSum {
     pub width: u32,
 }
 
+fn canary(seed: u64) -> Call {
+    let mut random = Random::new(seed);
+    let (t, width) = (100, 37);
+    let params = WindowSum {
+        t: t as u32,
+        width: width as u32,
+    };
+    // Large values enter and leave again: without compensation their rounding would stay.
+    let mut x = random.normals(t * width, 1.0);
+    let mut late = random.normals(t * width, 1.0);
+    for c in 0..width {
+        let large = (random.normal() * 3e4) as f32;
+        x[10 * width + c] = large;
+        late[90 * width + c] = large;
+    }
+    let state = (0..width)
+        .flat_map(|_| [random.normal() as f32, (random.normal() * 1e-8) as f32])
+        .collect();
+    Call {
+        params: Params::pack(&params),
+        reads: vec![x, late],
+        writes: vec![vec![f32::NAN; t * width], state],
+    }
+}
+
 /// Reads `x [T, width]`, `late [T, width]`; writes `out [T, width]`, `state [width, 2]` (sum and
 /// its compensation).
 pub static KERNEL: Kernel = Kernel {
@@ -25,6 +51,7 @@ pub static KERNEL: Kernel = Kernel {
     reads: 2,
     writes: 2,
     wgsl: include_str!("window_sum.wgsl"),
+    canary,
     stages: &[Stage {
         entry: "window_sum",
         workgroups: |p| {

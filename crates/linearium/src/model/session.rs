@@ -59,7 +59,7 @@ impl<P: Player> Session<P> {
     where
         F: Future<Output = Result<P, String>>,
     {
-        let segment = segment.min(options.capacity.max(1));
+        let segment = segment.clamp(1, options.capacity.max(1));
         let mut plan = stack.plan(
             segment,
             options.capacity,

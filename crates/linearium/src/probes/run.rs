@@ -61,8 +61,10 @@ pub struct Factors {
 pub struct Run<P> {
     /// The session.
     pub session: Session<P>,
-    /// The text.
+    /// The text, which may go on behind what is to be read.
     pub tokens: Vec<u32>,
+    /// How many tokens are to be read; may grow.
+    pub limit: usize,
     /// Where to look.
     pub look: Look,
     /// What is kept.
@@ -89,9 +91,11 @@ impl<P: Player> Run<P> {
             log_decays: vec![Vec::new(); layers],
             ..Evidence::default()
         };
+        let limit = tokens.len();
         Run {
             session,
             tokens,
+            limit,
             look,
             evidence,
         }
@@ -102,9 +106,9 @@ impl<P: Player> Run<P> {
         self.session.position()
     }
 
-    /// True if the whole text has been read.
+    /// True if everything that is to be read has been read.
     pub fn done(&self) -> bool {
-        self.position() == self.tokens.len()
+        self.position() >= self.limit.min(self.tokens.len())
     }
 
     /// Reads the next segment. Gives false when there was nothing left.
@@ -116,7 +120,8 @@ impl<P: Player> Run<P> {
         if self.done() {
             return Ok(false);
         }
-        let stop = next_snapshot(from).min(self.tokens.len());
+        let end = self.limit.min(self.tokens.len());
+        let stop = next_snapshot(from).min(end);
         let t = self.session.next_segment(stop - from);
         let next = self.tokens.get(from + t).copied();
         self.session
