@@ -120,7 +120,7 @@ export class LinControls extends LitElement {
         font-size: 0.88rem;
       }
       input[type='number'] {
-        width: 5.4rem;
+        width: 5rem;
         text-align: right;
         font-variant-numeric: tabular-nums;
         appearance: textfield;

@@ -26,6 +26,7 @@ const sentenceOf = (error: unknown): string => (error instanceof Error ? error.m
 
 let lab: Lab | undefined;
 let generation = 0;
+let query = '';
 let inbox: ToWorker[] = [];
 let running = false;
 let dead = false;
@@ -80,7 +81,8 @@ async function start(wasm: WebAssembly.Module | null): Promise<void> {
 function configure(message: Extract<ToWorker, { type: 'configure' }>): void {
   generation = message.generation;
   gpuWanted = message.gpu;
-  const configured = lab!.configure(message.query);
+  query = message.query;
+  const configured = lab!.configure(query);
   changed.clear();
   // The first answer to a new setting waits for nothing.
   panelsAt = -Infinity;
@@ -103,6 +105,8 @@ async function handle(message: ToWorker): Promise<void> {
         id: message.id,
         description: lab!.provideModel(message.id, message.config, message.weights),
       });
+      // Its facts are known now, and with them what of the settings fits it.
+      post({ type: 'configured', generation, configured: lab!.configure(query) });
       working = true;
       return;
     case 'text':
