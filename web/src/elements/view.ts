@@ -25,6 +25,8 @@ interface Drawn {
 }
 
 const PAGE_ROWS = 50;
+/** Pictures out of sight are drawn when nothing has changed for so long. */
+const SETTLED_MS = 350;
 
 @customElement('lin-view')
 export class LinView extends LitElement {
@@ -40,6 +42,9 @@ export class LinView extends LitElement {
         font-weight: 600;
         line-height: 1.35;
         margin-bottom: 0.4rem;
+      }
+      .room {
+        height: 20rem;
       }
       .plot {
         position: relative;
@@ -76,6 +81,9 @@ export class LinView extends LitElement {
         line-height: 1.62;
         overflow-wrap: anywhere;
         cursor: crosshair;
+        /* The query stands at the end: the box is scrolled to its end from the start. */
+        display: flex;
+        flex-direction: column-reverse;
       }
       .text > div {
         white-space: pre-wrap;
@@ -212,6 +220,21 @@ export class LinView extends LitElement {
   @query('.plot') private plotElement?: HTMLElement;
   @query('canvas') private canvas?: HTMLCanvasElement;
 
+  /** Out of sight, pictures are drawn when they have stopped to change. */
+  private near = false;
+  private stale = true;
+  private waits = false;
+  private hasDrawn = false;
+  private height = 0;
+  private later?: ReturnType<typeof setTimeout>;
+  private readonly sight = new IntersectionObserver(
+    (entries) => {
+      this.near = entries[entries.length - 1].isIntersecting;
+      if (this.near && this.stale) this.requestUpdate();
+    },
+    { rootMargin: '200px' },
+  );
+
   private drawn: Drawn = { base: html``, styles: [] };
   private stops: Stops = { count: 0, at: () => 0, near: () => 0 };
   private readonly sizes = new ResizeObserver((entries) => {
@@ -227,12 +250,15 @@ export class LinView extends LitElement {
   override connectedCallback(): void {
     super.connectedCallback();
     this.sizes.observe(this);
+    this.sight.observe(this);
     this.cursor?.addEventListener('move', this.moved);
   }
 
   override disconnectedCallback(): void {
     super.disconnectedCallback();
     this.sizes.disconnect();
+    this.sight.disconnect();
+    clearTimeout(this.later);
     this.cursor?.removeEventListener('move', this.moved);
   }
 
@@ -256,6 +282,7 @@ export class LinView extends LitElement {
   private draw(): void {
     const view = this.view;
     const frame = this.frame();
+    this.height = frame.height;
     switch (view.kind) {
       case 'lines': {
         const { drawing, plot, x, y, styles } = drawLines(view, frame);
@@ -282,13 +309,22 @@ export class LinView extends LitElement {
     this.stops = stopsOf(view, this.drawn.x);
   }
 
+  override shouldUpdate(changes: PropertyValues): boolean {
+    const redrawn = changes.has('view') || changes.has('theme') || changes.has('width');
+    if (redrawn) this.stale = true;
+    this.waits = redrawn && !this.near;
+    clearTimeout(this.later);
+    if (this.stale && this.waits) this.later = setTimeout(() => this.requestUpdate(), SETTLED_MS);
+    return !this.waits || !this.hasDrawn;
+  }
+
   override willUpdate(changes: PropertyValues): void {
-    if (changes.has('view') || changes.has('theme') || changes.has('width')) {
-      if (this.width > 0) this.draw();
-      if (changes.has('view')) this.pageOfTable = Math.min(this.pageOfTable, this.lastPage);
-      if (this.index >= this.stops.count) this.index = -1;
-      this.moved();
-    }
+    if (!this.stale || this.waits || this.width === 0) return;
+    this.draw();
+    this.hasDrawn = true;
+    if (changes.has('view')) this.pageOfTable = Math.min(this.pageOfTable, this.lastPage);
+    if (this.index >= this.stops.count) this.index = -1;
+    this.moved();
   }
 
   override updated(changes: PropertyValues): void {
@@ -296,33 +332,28 @@ export class LinView extends LitElement {
       (changes.get('cursor') as Cursor | undefined)?.removeEventListener('move', this.moved);
       this.cursor?.addEventListener('move', this.moved);
     }
-    if (
-      this.canvas &&
-      this.drawn.paint &&
-      (changes.has('view') || changes.has('theme') || changes.has('width'))
-    ) {
-      this.drawn.paint(this.canvas);
-    }
-    if (this.view.kind === 'tokens') this.markToken(changes);
+    const fresh = this.stale && !this.waits && this.width > 0;
+    if (fresh) this.stale = false;
+    if (fresh && this.canvas && this.drawn.paint) this.drawn.paint(this.canvas);
+    if (this.view.kind === 'tokens') this.markToken();
   }
 
   /** The token at the cursor gets its frame without drawing the text again. */
-  private markToken(changes: PropertyValues): void {
+  private markToken(): void {
     const box = this.plotElement;
     if (!box || this.view.kind !== 'tokens') return;
-    box.querySelector('.at')?.classList.remove('at');
-    const position = this.index < 0 ? this.view.query : this.view.start + this.index;
-    const span = box.querySelector<HTMLElement>(`[data-position="${position}"]`);
-    if (this.index >= 0) span?.classList.add('at');
-    const follows = this.index < 0 ? changes.has('view') || changes.has('width') : !box.matches(':hover');
-    if (span && follows) {
-      const { offsetTop, offsetHeight } = span;
-      const top = offsetTop - box.offsetTop;
-      if (top < box.scrollTop || top + offsetHeight > box.scrollTop + box.clientHeight) {
-        box.scrollTop = top - box.clientHeight / 2;
-      }
-    }
+    this.marked?.classList.remove('at');
+    this.marked = undefined;
+    if (this.index < 0) return;
+    const span = box.querySelector<HTMLElement>(`[data-position="${this.view.start + this.index}"]`);
+    if (!span) return;
+    this.marked = span;
+    span.classList.add('at');
+    if (box.matches(':hover')) return;
+    const top = span.getBoundingClientRect().top - box.getBoundingClientRect().top;
+    if (top < 0 || top + span.offsetHeight > box.clientHeight) box.scrollTop += top - box.clientHeight / 2;
   }
+  private marked?: HTMLElement;
 
   private get reading(): Reading | undefined {
     return readingAt(this.view, this.stops, this.index, this.row);
@@ -510,7 +541,6 @@ export class LinView extends LitElement {
 
   private plotTemplate(reading: Reading | undefined): TemplateResult {
     const view = this.view;
-    const frame = this.frame();
     const spoken = reading
       ? `${reading.place}: ${reading.values
           .slice(0, 5)
@@ -523,7 +553,7 @@ export class LinView extends LitElement {
     const drawing = guard([view, this.width, this.theme], () => this.drawn.base);
     return html`<div
       class=${isText ? 'plot text' : 'plot'}
-      style=${isText ? '' : `height:${frame.height}px`}
+      style=${isText ? '' : `height:${this.height}px`}
       tabindex="0"
       role="slider"
       aria-label=${view.title}
@@ -548,12 +578,12 @@ export class LinView extends LitElement {
                       style="left:${plot.left}px;top:${plot.top}px;width:${plot.right - plot.left}px;height:${plot.bottom - plot.top}px"
                     ></canvas>`
                   : nothing
-              }<svg viewBox="0 0 ${this.width} ${frame.height}" height=${frame.height} aria-hidden="true">
+              }<svg viewBox="0 0 ${this.width} ${this.height}" height=${this.height} aria-hidden="true">
                 ${drawing}</svg
               ><svg
                 class="over"
-                viewBox="0 0 ${this.width} ${frame.height}"
-                height=${frame.height}
+                viewBox="0 0 ${this.width} ${this.height}"
+                height=${this.height}
                 aria-hidden="true"
               >
                 ${this.overlay()}
@@ -579,7 +609,9 @@ export class LinView extends LitElement {
 
   protected override render(): unknown {
     const view = this.view;
-    if (this.width === 0) return html`<h3>${view.title}</h3>`;
+    if (!this.hasDrawn)
+      return html`<h3>${view.title}</h3>
+        <div class="room"></div>`;
     const reading = this.reading;
     const compares = this.panel.views.some((v) => 'run' in v && v.run === 'b');
     const title = 'run' in view && compares ? runLabel(view.title, view.run) : view.title;

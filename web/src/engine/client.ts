@@ -174,6 +174,9 @@ export class EngineClient {
         if (message.generation === this.generation) this.listener.progress(message.progress);
         for (const notice of message.progress.notices) this.listener.told(notice);
         break;
+      case 'panels-sent':
+        this.pace();
+        break;
       case 'gpu':
         this.listener.gpu(message.ok, message.report);
         break;
@@ -239,6 +242,19 @@ export class EngineClient {
       this.texts.set(id, bytes);
     }
     return bytes;
+  }
+
+  /** Asks for new pictures when the last ones are drawn and as much time again was left for the person. */
+  private pace(): void {
+    const worker = this.worker;
+    const before = performance.now();
+    const drawn = (): void => {
+      const spent = performance.now() - before;
+      setTimeout(() => worker?.postMessage({ type: 'drawn' } satisfies ToWorker), spent);
+    };
+    // A hidden page draws no frames.
+    if (document.hidden) drawn();
+    else requestAnimationFrame(() => setTimeout(drawn));
   }
 
   private beat(): void {

@@ -87,6 +87,8 @@ export type ToWorker =
   | { type: 'cancel' }
   | { type: 'lose-gpu' }
   | { type: 'report'; ticket: number }
+  /** The panels sent last are on screen, and the page has had time for other things. */
+  | { type: 'drawn' }
   | { type: 'ping' };
 
 export type FromWorker =
@@ -94,6 +96,8 @@ export type FromWorker =
   | { type: 'configured'; generation: number; configured: Configured }
   | { type: 'model'; id: string; description: string }
   | { type: 'panel'; generation: number; panel: Panel }
+  /** All panels that changed have been sent. */
+  | { type: 'panels-sent' }
   | { type: 'progress'; generation: number; progress: Progress }
   | { type: 'gpu'; ok: boolean; report: string }
   | { type: 'error'; about: string; sentence: string }

@@ -14,6 +14,8 @@ const SLICE_MS = 30;
 const PANEL_INTERVAL_MS = 80;
 /** A newer setting waits this long for the first answer to the one before, so that a drag shows pictures. */
 const FIRST_ANSWER_MS = 80;
+/** So long at most panels are held back for a page that has not drawn the ones before. */
+const DRAWING_LIMIT_MS = 2_000;
 /** An awaited call that is not back by then will not come back: the GPU driver hangs. */
 const CALL_LIMIT_MS = 30_000;
 
@@ -34,6 +36,7 @@ let gpuTried = false;
 let configuredAt = 0;
 let answered = true;
 let panelsAt = 0;
+let drawing = false;
 const changed = new Set<string>();
 
 /** A turn of the event loop without the 4 ms of a nested timer. */
@@ -79,7 +82,8 @@ function configure(message: Extract<ToWorker, { type: 'configure' }>): void {
   gpuWanted = message.gpu;
   const configured = lab!.configure(message.query);
   changed.clear();
-  panelsAt = 0;
+  // The first answer to a new setting waits for nothing.
+  panelsAt = -Infinity;
   configuredAt = performance.now();
   answered = false;
   working = true;
@@ -120,6 +124,7 @@ async function handle(message: ToWorker): Promise<void> {
     case 'report':
       post({ type: 'report', ticket: message.ticket, text: lab!.report() });
       return;
+    case 'drawn':
     case 'ping':
       return;
   }
@@ -154,6 +159,14 @@ function sendPanels(): void {
   }
   changed.clear();
   panelsAt = performance.now();
+  drawing = true;
+  post({ type: 'panels-sent' });
+}
+
+/** The page sets the pace: it gets new pictures when it has drawn the ones before. */
+function mayShow(): boolean {
+  const waited = performance.now() - panelsAt;
+  return waited >= DRAWING_LIMIT_MS || (waited >= PANEL_INTERVAL_MS && !drawing);
 }
 
 async function slice(): Promise<void> {
@@ -161,7 +174,7 @@ async function slice(): Promise<void> {
   working = progress.state === 'working';
   for (const id of progress.changed) changed.add(id);
   if (!working) answered = true;
-  if (changed.size > 0 && (!working || performance.now() - panelsAt >= PANEL_INTERVAL_MS)) sendPanels();
+  if (changed.size > 0 && (!working || mayShow())) sendPanels();
   post({ type: 'progress', generation, progress });
 }
 
@@ -211,6 +224,10 @@ scope.onmessage = (event: MessageEvent<ToWorker>) => {
   // Answered here and not in the queue: a pong says that the thread turns, not that work is done.
   if (event.data.type === 'ping') {
     post({ type: 'pong' });
+    return;
+  }
+  if (event.data.type === 'drawn') {
+    drawing = false;
     return;
   }
   inbox.push(event.data);
