@@ -37,7 +37,11 @@ pub struct Property {
 
 /// Type and bounds of a setting.
 #[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "type")]
+#[serde(
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase",
+    tag = "type"
+)]
 pub enum Kind {
     /// One of a list.
     Choice {
