@@ -52,7 +52,9 @@ async fn the_shipped_checkpoint_gives_the_numbers_of_transformers() {
     let mut expected = Checkpoint::read(EXPECTED.to_vec()).unwrap();
     let ints = |name: &str| -> Vec<u32> {
         let raw = expected.raw(name).unwrap();
-        raw.chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().unwrap())).collect()
+        raw.chunks_exact(4)
+            .map(|b| u32::from_le_bytes(b.try_into().unwrap()))
+            .collect()
     };
     let (ids, positions) = (ints("input_ids"), ints("positions"));
     let losses = expected.take("loss_per_position", &[599]).unwrap().data;
@@ -64,32 +66,58 @@ async fn the_shipped_checkpoint_gives_the_numbers_of_transformers() {
         host.start_gpu().await.unwrap();
     }
     let stack = std::rc::Rc::new(load(CONFIG, WEIGHTS.to_vec()).unwrap());
-    let options = Options { capacity: 600, ..Options::default() };
-    let mut session =
-        Session::new(stack, &options, 100, |layout| host.player(gpu, layout)).await.unwrap();
-    assert!(session.player.backend().starts_with(if gpu { "gpu" } else { "cpu" }));
+    let options = Options {
+        capacity: 600,
+        ..Options::default()
+    };
+    let mut session = Session::new(stack, &options, 100, |layout| host.player(gpu, layout))
+        .await
+        .unwrap();
+    assert!(
+        session
+            .player
+            .backend()
+            .starts_with(if gpu { "gpu" } else { "cpu" })
+    );
     let (got, _) = session.read_text(&ids).await.unwrap();
     assert_eq!(got.len(), losses.len());
     for (i, (got, want)) in got.iter().zip(losses.iter()).enumerate() {
-        assert!((got - want).abs() <= 1e-3, "loss at {i}: {got}, transformers {want}");
+        assert!(
+            (got - want).abs() <= 1e-3,
+            "loss at {i}: {got}, transformers {want}"
+        );
     }
     // The last segment has the positions from 500 on.
     let bound = if gpu { 2e-4 } else { 1e-4 };
     let mut compared = 0;
     for (row, &p) in positions.iter().enumerate().filter(|(_, p)| **p >= 500) {
         let range = (p as usize - 500) * 256..(p as usize - 499) * 256;
-        let got = session.player.read(&[(session.plan.logits, range)]).await.unwrap();
+        let got = session
+            .player
+            .read(&[(session.plan.logits, range)])
+            .await
+            .unwrap();
         let want = &logits[row * 256..][..256];
-        let difference: f32 = got[0].iter().zip(want).map(|(a, b)| (a - b) * (a - b)).sum();
+        let difference: f32 = got[0]
+            .iter()
+            .zip(want)
+            .map(|(a, b)| (a - b) * (a - b))
+            .sum();
         let size: f32 = want.iter().map(|b| b * b).sum();
         assert!((difference / size).sqrt() <= bound, "logits at {p}");
         compared += 1;
     }
-    assert!(compared > 0, "no expected position in the last segment: {positions:?}");
+    assert!(
+        compared > 0,
+        "no expected position in the last segment: {positions:?}"
+    );
 }
 
 fn text_of(value: &JsValue, key: &str) -> String {
-    Reflect::get(value, &key.into()).unwrap().as_string().unwrap_or_default()
+    Reflect::get(value, &key.into())
+        .unwrap()
+        .as_string()
+        .unwrap_or_default()
 }
 
 /// Works until idle; gives what was noticed on the way and the back end that ran.
@@ -123,13 +151,19 @@ async fn the_lab_draws_every_panel_on_the_expected_back_end() {
     let mut lab = Lab::new();
     if expects_gpu() {
         let report = lab.start_gpu().await.unwrap();
-        assert!(report.contains("ok") && !report.contains("WRONG"), "{report}");
+        assert!(
+            report.contains("ok") && !report.contains("WRONG"),
+            "{report}"
+        );
     } else {
         assert!(lab.start_gpu().await.is_err());
     }
     lab.configure(&format!("{QUERY}gpu"));
     let (_, backend) = finish(&mut lab).await;
-    assert!(backend.starts_with(if expects_gpu() { "gpu" } else { "cpu" }), "{backend}");
+    assert!(
+        backend.starts_with(if expects_gpu() { "gpu" } else { "cpu" }),
+        "{backend}"
+    );
     for panel in ["decay", "receptive-field", "state", "cost"] {
         assert!(numbers(&lab, panel).len() > 100, "{panel}");
     }
@@ -140,7 +174,11 @@ async fn the_lab_draws_every_panel_on_the_expected_back_end() {
     let (a, b) = (numbers(&lab, "state"), numbers(&cpu, "state"));
     assert_eq!(a.len(), b.len());
     // Histogram counts move by a few where an entry lies on an edge.
-    let off = a.iter().zip(&b).filter(|(a, b)| (*a - *b).abs() > 2e-3 * b.abs() + 1e-4).count();
+    let off = a
+        .iter()
+        .zip(&b)
+        .filter(|(a, b)| (*a - *b).abs() > 2e-3 * b.abs() + 1e-4)
+        .count();
     assert!(off * 100 <= a.len(), "{off} of {} numbers differ", a.len());
 }
 
@@ -166,10 +204,16 @@ async fn a_device_that_is_lost_in_the_middle_of_a_run_is_replaced() {
         lab.lose_gpu();
         let (notices, backend) = finish(&mut lab).await;
         let expected = if losses < 3 { "gpu" } else { "cpu" };
-        assert!(backend.starts_with(expected), "loss {losses}: {backend}; {notices}");
+        assert!(
+            backend.starts_with(expected),
+            "loss {losses}: {backend}; {notices}"
+        );
         assert!(notices.contains("goes on"), "loss {losses}: {notices}");
         seen.push_str(&notices);
         assert!(numbers(&lab, "state").len() > 100);
     }
-    assert!(seen.contains("fresh device") && seen.contains("CPU"), "{seen}");
+    assert!(
+        seen.contains("fresh device") && seen.contains("CPU"),
+        "{seen}"
+    );
 }
