@@ -23,6 +23,7 @@ import transformers
 
 def main(model_dir: str, text: str, tokens: int) -> None:
     transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
     torch.set_num_threads(THREADS)
     torch.manual_seed(0)
     with open(os.path.join(model_dir, "config.json")) as file:

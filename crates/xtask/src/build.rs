@@ -85,10 +85,7 @@ fn wasm(tree: &Tree) -> Outcome<()> {
 
 fn optimise(tree: &Tree) -> Outcome<()> {
     let wasm = tree.at(WASM);
-    let smaller = tree.at("target/xtask/optimised.wasm");
-    let folder = tree.at("target/xtask");
-    std::fs::create_dir_all(&folder)
-        .map_err(|error| format!("{} cannot be made: {error}", folder.display()))?;
+    let smaller = tree.own_folder()?.join("optimised.wasm");
     let mut wasm_opt = process::in_directory("node", tree.root());
     wasm_opt.arg(tree.at("web/node_modules/binaryen/bin/wasm-opt"));
     wasm_opt

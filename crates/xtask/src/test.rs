@@ -169,6 +169,10 @@ impl<'a> Bench<'a> {
         // The command line has a GPU back end too, so the device is the same in both native stages.
         cargo.env("VK_DRIVER_FILES", &self.machine.lavapipe);
         cargo.env("VK_ICD_FILENAMES", &self.machine.lavapipe);
+        // The Vulkan drivers complain about every device when this is unset, as it is in a container.
+        if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+            cargo.env("XDG_RUNTIME_DIR", self.tree.own_folder()?);
+        }
         cargo.arg("--").args(self.filters);
         let run = process::tee(&mut cargo)?;
         self.judged("cargo test", test_report::rust(&run.output), run.success)

@@ -27,6 +27,9 @@ pub struct Matmul {
     pub has_residual: u32,
 }
 
+/// Rows from which on the shader works in tiles of 64.
+const TILED: u32 = 16;
+
 fn canary(seed: u64) -> Call {
     let mut random = Random::new(seed);
     // More than one tile of the shader in each direction, none of them full.
@@ -59,17 +62,30 @@ pub static KERNEL: Kernel = Kernel {
     writes: 1,
     wgsl: include_str!("matmul.wgsl"),
     canary,
-    stages: &[Stage {
-        entry: "matmul",
-        workgroups: |p| {
-            let p: Matmul = p.unpack();
-            if p.t == 0 {
-                [0, 1, 1]
-            } else {
-                [p.n.div_ceil(64), p.t.div_ceil(64), 1]
-            }
+    stages: &[
+        Stage {
+            entry: "tiles",
+            workgroups: |p| {
+                let p: Matmul = p.unpack();
+                if p.t < TILED {
+                    [0, 1, 1]
+                } else {
+                    [p.n.div_ceil(64), p.t.div_ceil(64), 1]
+                }
+            },
         },
-    }],
+        Stage {
+            entry: "few_rows",
+            workgroups: |p| {
+                let p: Matmul = p.unpack();
+                if p.t < TILED {
+                    [p.n.div_ceil(16), p.t, 1]
+                } else {
+                    [0, 1, 1]
+                }
+            },
+        },
+    ],
     cpu,
 };
 

@@ -1,5 +1,9 @@
-// Linear layer; see matmul.rs. A workgroup makes a tile of 64 x 64 outputs, a thread 4 x 4 of
-// them, in steps of 16 along the inner width.
+// Linear layer; see matmul.rs.
+//
+//   tiles      a workgroup makes 64 x 64 outputs, a thread 4 x 4 of them, in steps of 16 along the
+//              inner width
+//   few_rows   for a handful of rows, which would leave a tile empty: a workgroup makes 16 outputs
+//              of one row, 16 threads each
 
 struct Params {
     t: u32,
@@ -21,6 +25,8 @@ struct Params {
 // Both tiles are stored by inner index, four rows (of x) or columns (of y) to a vector.
 var<workgroup> x_tile: array<vec4<f32>, 256>;
 var<workgroup> w_tile: array<vec4<f32>, 256>;
+// Sums of the 16 threads of an output.
+var<workgroup> partial: array<f32, 256>;
 
 fn load_x(t: u32, k: u32) -> f32 {
     if t < p.t && k < p.k {
@@ -58,7 +64,7 @@ fn store4(t: u32, n: u32, dots: vec4<f32>) {
 }
 
 @compute @workgroup_size(256)
-fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn tiles(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let load_k = local % 16u;
     let load_t = group.y * 64u + local / 16u * 4u;
     let load_n = group.x * 64u + local / 16u * 4u;
@@ -93,4 +99,22 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     store4(t + 1u, n, sum1);
     store4(t + 2u, n, sum2);
     store4(t + 3u, n, sum3);
+}
+
+@compute @workgroup_size(256)
+fn few_rows(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let t = group.y;
+    let n = group.x * 16u + local / 16u;
+    var sum = 0.0;
+    for (var k = local % 16u; k < p.k; k += 16u) {
+        sum += load_x(t, k) * load_w(n, k);
+    }
+    partial[local] = sum;
+    workgroupBarrier();
+    if local % 16u == 0u {
+        for (var i = 1u; i < 16u; i++) {
+            sum += partial[local + i];
+        }
+        store(t, n, sum);
+    }
 }

@@ -165,6 +165,11 @@ fn state_before(chunk: u32, head: u32, channel: u32, column: u32, single: bool) 
     return scratch[i];
 }
 
+// Tokens of the chunk: what lies behind them is not worked on.
+fn tokens_of(chunk: u32) -> u32 {
+    return min(CHUNK, p.t - chunk * CHUNK);
+}
+
 // Adds the product of `rows` and `columns` over an inner width of 16.
 fn add_product(sum: Tile, row: u32, column: u32) -> Tile {
     var s = sum;
@@ -184,6 +189,7 @@ fn from_before(chunk: u32, head: u32, first_column: u32, local: u32, single: boo
     let row = local / 16u;
     let column = local % 16u;
     let t = chunk * CHUNK + row * 4u;
+    let has_tokens = t < p.t;
     var sum = Tile();
     for (var first = 0u; first < p.key; first += 16u) {
         // Here a thread prepares 4 tokens of one channel ...
@@ -208,7 +214,9 @@ fn from_before(chunk: u32, head: u32, first_column: u32, local: u32, single: boo
             state_before(chunk, head, first + row, c + 3u, single),
         );
         workgroupBarrier();
-        sum = add_product(sum, row, column);
+        if has_tokens {
+            sum = add_product(sum, row, column);
+        }
         workgroupBarrier();
     }
     return sum;
@@ -253,7 +261,7 @@ fn scores_per_head(chunk: u32, head: u32, local: u32) -> Tile {
         rows[column * 16u + row] = query4(t + row * 4u, head, first + column);
         columns[column * 16u + row] = written_key4(t + row * 4u, head, first + column);
         workgroupBarrier();
-        if row >= column {
+        if row >= column && t + row * 4u < p.t {
             s = add_product(s, row, column);
         }
         workgroupBarrier();
@@ -309,7 +317,9 @@ fn scores_per_key(chunk: u32, head: u32, local: u32) -> Tile {
             columns[128u + channel * 16u + tokens] = x * decay4(to_group_end(l));
         }
         workgroupBarrier();
-        if row > column {
+        if t + row * 4u >= p.t {
+            // No tokens here.
+        } else if row > column {
             for (var i = 0u; i < 8u; i++) {
                 var between = 0.0;
                 for (var m = column + 1u; m < row; m++) {
@@ -343,7 +353,8 @@ fn add_values(sum: Tile, scores: Tile, chunk: u32, head: u32, first_column: u32,
     let row = local / 16u;
     let column = local % 16u;
     var s = sum;
-    for (var block = 0u; block < 4u; block++) {
+    let blocks = (tokens_of(chunk) + 15u) / 16u;
+    for (var block = 0u; block < blocks; block++) {
         // The threads that own these 16 columns of the scores lay them out as rows.
         if column / 4u == block {
             let i = column % 4u * 4u;
@@ -356,7 +367,7 @@ fn add_values(sum: Tile, scores: Tile, chunk: u32, head: u32, first_column: u32,
         columns[row * 16u + column] = value4(t, head, first_column + column * 4u);
         workgroupBarrier();
         // Tokens before the block see nothing of it.
-        if row / 4u >= block {
+        if row / 4u >= block && row / 4u < blocks {
             s = add_product(s, row, column);
         }
         workgroupBarrier();
@@ -416,7 +427,7 @@ fn chunk_sum(chunk: u32, head: u32, first_key: u32, first_column: u32, local: u3
     let channel = first_key + column * 4u;
     var sum = Tile();
     var after = vec4(0.0);
-    for (var block = 4u; block > 0u; block--) {
+    for (var block = (tokens_of(chunk) + 15u) / 16u; block > 0u; block--) {
         let t = chunk * CHUNK + (block - 1u) * 16u + row;
         rows[row * 16u + column] = vec4(
             log_decay(t, head, channel),
