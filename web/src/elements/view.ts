@@ -73,7 +73,7 @@ export class LinView extends LitElement {
         max-height: 15.5rem;
         overflow: auto;
         padding: 0.55rem 0.7rem;
-        background: var(--sunken);
+        background: var(--surface);
         border: 1px solid var(--line);
         border-radius: var(--radius);
         font-family: var(--mono);
