@@ -47,6 +47,7 @@ export default defineConfig({
             // Chromium without a flag has WebGPU but no adapter: the natural fallback.
             name: 'cpu',
             testDir: './lab',
+            timeout: 180_000,
             use: {
               baseURL: LAB,
               launchOptions: { executablePath, args: QUIET },
@@ -55,6 +56,7 @@ export default defineConfig({
           {
             name: 'webgpu',
             testDir: './lab',
+            timeout: 180_000,
             use: {
               baseURL: LAB,
               launchOptions: {

@@ -206,7 +206,7 @@ export class LineariumLab extends LitElement implements EngineListener {
     const working = progress.state === 'working';
     if (!working) {
       this.busyShown = false;
-      this.measuring = false;
+      if (progress.state === 'idle') this.measuring = false;
       this.playback.answered();
     } else if (performance.now() - this.busySince > PATIENCE_MS) this.busyShown = true;
   }

@@ -317,6 +317,7 @@ export class LinView extends LitElement {
     const redrawn = changes.has('view') || changes.has('theme') || changes.has('width');
     if (redrawn) this.stale = true;
     this.waits = redrawn && !this.near;
+    this.toggleAttribute('stale', this.stale && this.waits);
     clearTimeout(this.later);
     if (this.stale && this.waits) this.later = setTimeout(() => this.requestUpdate(), SETTLED_MS);
     return !this.waits || !this.hasDrawn;

@@ -120,6 +120,8 @@ async function handle(message: ToWorker): Promise<void> {
       return;
     case 'measure':
       lab!.measureRecall(message.samples);
+      // It may need a text that nothing else needed.
+      post({ type: 'configured', generation, configured: lab!.configure(query) });
       working = true;
       return;
     case 'cancel':
