@@ -1,2 +1,155 @@
-//! `linearium` command line.
-fn main() {}
+//! `linearium`: the lab without a browser, one file for each command.
+
+mod arguments;
+mod backend;
+mod bench;
+mod canary;
+mod files;
+mod generate;
+mod logits;
+mod models;
+mod probe;
+mod safetensors;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use arguments::{Arguments, Flag};
+
+/// Why a command ended without its result.
+#[derive(Debug)]
+enum Failure {
+    /// The command line cannot be understood: status 2.
+    Usage(String),
+    /// Anything else: status 1.
+    Other(String),
+    /// Whoever read the output has had enough: status 0, nothing is said.
+    Closed,
+}
+
+type Outcome = Result<(), Failure>;
+
+impl From<String> for Failure {
+    fn from(sentence: String) -> Failure {
+        Failure::Other(sentence)
+    }
+}
+
+impl From<io::Error> for Failure {
+    /// Of the standard output; files have sentences of their own.
+    fn from(e: io::Error) -> Failure {
+        match e.kind() {
+            io::ErrorKind::BrokenPipe => Failure::Closed,
+            _ => Failure::Other(format!("the output cannot be written: {e}")),
+        }
+    }
+}
+
+/// A command.
+struct Command {
+    name: &'static str,
+    /// What stands behind the name before the flags, with what it may be.
+    operand: Option<(&'static str, fn() -> Vec<&'static str>)>,
+    about: &'static str,
+    flags: fn() -> Vec<Flag>,
+    run: fn(&Arguments) -> Outcome,
+}
+
+static COMMANDS: &[Command] = &[
+    Command {
+        name: "logits",
+        operand: None,
+        about: "Writes the logits and the losses of a model over a text as safetensors.",
+        flags: logits::flags,
+        run: logits::run,
+    },
+    Command {
+        name: "probe",
+        operand: Some(("PANEL", probe::panels)),
+        about: "Writes what a panel of the lab draws: the same numbers as on the page.",
+        flags: probe::flags,
+        run: probe::run,
+    },
+    Command {
+        name: "generate",
+        operand: None,
+        about: "Continues a prompt with a model that reads bytes; prints the text as it comes.",
+        flags: generate::flags,
+        run: generate::run,
+    },
+    Command {
+        name: "bench",
+        operand: None,
+        about: "Measures tokens a second of prefill and milliseconds a token of decoding.",
+        flags: bench::flags,
+        run: bench::run,
+    },
+    Command {
+        name: "canary",
+        operand: None,
+        about: "Checks every kernel on the GPU against its CPU twin.",
+        flags: canary::flags,
+        run: canary::run,
+    },
+];
+
+fn main() -> ExitCode {
+    let (sentence, status) = match dispatch() {
+        Ok(()) | Err(Failure::Closed) => return ExitCode::SUCCESS,
+        Err(Failure::Usage(sentence)) => (sentence, 2),
+        Err(Failure::Other(sentence)) => (sentence, 1),
+    };
+    note(&sentence);
+    ExitCode::from(status)
+}
+
+/// Says something on stderr, on one line whatever is in it.
+fn note(sentence: &str) {
+    let line: String = sentence
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    // There is nobody left to tell if stderr is closed.
+    let _ = writeln!(io::stderr(), "linearium: {line}");
+}
+
+/// Prints a line.
+fn say(line: &str) -> Outcome {
+    Ok(writeln!(io::stdout(), "{line}")?)
+}
+
+fn dispatch() -> Outcome {
+    let mut arguments = std::env::args_os().skip(1);
+    let name = arguments.next().unwrap_or_default();
+    let name = name.to_string_lossy();
+    match name.as_ref() {
+        "--help" | "-h" | "help" => return say(&overview()),
+        "--version" | "-V" => return say(concat!("linearium ", env!("CARGO_PKG_VERSION"))),
+        _ => {}
+    }
+    let Some(command) = COMMANDS.iter().find(|c| c.name == name) else {
+        let known: Vec<&str> = COMMANDS.iter().map(|c| c.name).collect();
+        let wrong = match name.as_ref() {
+            "" => "no command is given".to_owned(),
+            name => format!("there is no command “{name}”"),
+        };
+        return Err(Failure::Usage(format!(
+            "{wrong}: give one of {}, or --help",
+            known.join(", ")
+        )));
+    };
+    match Arguments::read(command, arguments)? {
+        Some(arguments) => (command.run)(&arguments),
+        None => say(&arguments::help(command)),
+    }
+}
+
+fn overview() -> String {
+    let mut out = "Linear-time sequence mixers, seen from inside as their context grows.\n\n\
+                   usage: linearium COMMAND [--flag value ...]\n"
+        .to_owned();
+    for c in COMMANDS {
+        out += &format!("\n  {:<10} {}", c.name, c.about);
+    }
+    out + "\n\nlinearium COMMAND --help lists the flags of a command; --version gives the version."
+}

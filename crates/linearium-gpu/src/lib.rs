@@ -7,9 +7,11 @@
 
 mod device;
 mod faults;
+mod lab_host;
 mod player;
 mod self_check;
 
 pub use device::Gpu;
+pub use lab_host::{AnyPlayer, LabHost};
 pub use player::GpuPlayer;
 pub use self_check::{Report, Row, TOLERANCE};

@@ -554,8 +554,8 @@ impl<H: Host> Lab<H> {
             _ if sides.is_empty() => None,
             "decay" => Some(panels::decay(&sides, &self.settings, &check)),
             "receptive-field" => panels::receptive_field(&sides, &self.settings, &check),
-            "state" => Some(panels::state(&sides, &self.settings, &check)),
-            "cost" => Some(panels::cost(&sides, &self.settings, &check)),
+            "state" => Some(panels::state(&sides, &check)),
+            "cost" => Some(panels::cost(&sides, &check)),
             _ => None,
         }
     }

@@ -28,11 +28,20 @@ pub struct Property {
     pub help: &'static str,
     /// True if run B of a comparison may have a value of its own (key `b.<id>`).
     pub comparable: bool,
+    /// Conditions `id=value`, any of which makes this setting matter; none means that it always
+    /// does. A setting that does not matter keeps its value and is not shown.
+    pub when: &'static [&'static str],
+    /// Value to begin with when a setting that is off at its default is switched on, or empty.
+    pub suggest: &'static str,
 }
 
 /// Type and bounds of a setting.
 #[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase", tag = "type")]
+#[serde(
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase",
+    tag = "type"
+)]
 pub enum Kind {
     /// One of a list.
     Choice {
@@ -116,6 +125,8 @@ pub static PROPERTIES: &[Property] = &[
         unit: "",
         help: "Three trained checkpoints come with the page; a file of yours never leaves this machine.",
         comparable: true,
+        when: &[],
+        suggest: "",
     },
     Property {
         id: "input",
@@ -137,6 +148,8 @@ pub static PROPERTIES: &[Property] = &[
         unit: "",
         help: "What the model reads. Newlines carry no information: whatever moves there is caused by length alone (Stuffed Mamba, arXiv 2410.07145).",
         comparable: false,
+        when: &[],
+        suggest: "",
     },
     Property {
         id: "text",
@@ -147,6 +160,8 @@ pub static PROPERTIES: &[Property] = &[
         unit: "",
         help: "Read as UTF-8 bytes. A longer text can be opened as a file.",
         comparable: false,
+        when: &["input=text", "input=repeat"],
+        suggest: "",
     },
     Property {
         id: "offset",
@@ -161,6 +176,8 @@ pub static PROPERTIES: &[Property] = &[
         unit: "bytes",
         help: "Where in the sample or held-out text to begin; it wraps around at the end.",
         comparable: false,
+        when: &["input=sample", "input=heldout", "input=passkey"],
+        suggest: "",
     },
     Property {
         id: "depth",
@@ -175,6 +192,8 @@ pub static PROPERTIES: &[Property] = &[
         unit: "",
         help: "Where the passkey stands: 0 at the beginning, 1 right before the question.",
         comparable: false,
+        when: &["input=passkey"],
+        suggest: "",
     },
     Property {
         id: "seed",
@@ -189,6 +208,16 @@ pub static PROPERTIES: &[Property] = &[
         unit: "",
         help: "Seed of random weights, random bytes and passkeys.",
         comparable: false,
+        when: &[
+            "input=noise",
+            "input=passkey",
+            "model=random-ssd",
+            "model=random-s6",
+            "model=random-gla",
+            "model=random-retnet",
+            "model=random-attention",
+        ],
+        suggest: "",
     },
     Property {
         id: "context",
@@ -203,6 +232,8 @@ pub static PROPERTIES: &[Property] = &[
         unit: "tokens",
         help: "How much the model has read. The state has the same size at every length.",
         comparable: false,
+        when: &[],
+        suggest: "",
     },
     Property {
         id: "layer",
@@ -217,6 +248,8 @@ pub static PROPERTIES: &[Property] = &[
         unit: "",
         help: "Layer whose heads are shown, from 0.",
         comparable: false,
+        when: &[],
+        suggest: "",
     },
     Property {
         id: "head",
@@ -231,6 +264,8 @@ pub static PROPERTIES: &[Property] = &[
         unit: "",
         help: "Head (for S6: channel) shown strong, from 0.",
         comparable: false,
+        when: &[],
+        suggest: "",
     },
     Property {
         id: "position",
@@ -245,6 +280,8 @@ pub static PROPERTIES: &[Property] = &[
         unit: "tokens",
         help: "The output whose receptive field is shown; -1 is the last position of the context.",
         comparable: false,
+        when: &[],
+        suggest: "",
     },
     Property {
         id: "decay-factor",
@@ -259,6 +296,8 @@ pub static PROPERTIES: &[Property] = &[
         unit: "",
         help: "Every per-token decay becomes c times itself: forget more (Stuffed Mamba, arXiv 2410.07145, mitigation 1).",
         comparable: true,
+        when: &[],
+        suggest: "0.99",
     },
     Property {
         id: "write-factor",
@@ -273,6 +312,8 @@ pub static PROPERTIES: &[Property] = &[
         unit: "",
         help: "What each token writes into the state (its key B) is scaled: insert less (Stuffed Mamba, mitigation 1).",
         comparable: true,
+        when: &[],
+        suggest: "0.75",
     },
     Property {
         id: "window",
@@ -287,6 +328,8 @@ pub static PROPERTIES: &[Property] = &[
         unit: "tokens",
         help: "The state holds exactly the last r tokens, by state difference (Stuffed Mamba, mitigation 3); 0 is off.",
         comparable: true,
+        when: &[],
+        suggest: "512",
     },
     Property {
         id: "normalise-at",
@@ -301,6 +344,8 @@ pub static PROPERTIES: &[Property] = &[
         unit: "tokens",
         help: "Each head's state is scaled down to the norm that it had after this many tokens whenever it is larger, every 128 tokens (Stuffed Mamba, mitigation 2; calibrated on this very input); 0 is off.",
         comparable: true,
+        when: &[],
+        suggest: "128",
     },
     Property {
         id: "filter",
@@ -315,6 +360,8 @@ pub static PROPERTIES: &[Property] = &[
         unit: "tokens",
         help: "On global heads, tokens with a small step are skipped so that the decay over this length is what it was over the training length (LongMamba, arXiv 2504.16053); 0 is off.",
         comparable: true,
+        when: &[],
+        suggest: "4096",
     },
     Property {
         id: "backend",
@@ -331,6 +378,8 @@ pub static PROPERTIES: &[Property] = &[
         unit: "",
         help: "Automatic measures both and takes the faster one.",
         comparable: false,
+        when: &[],
+        suggest: "",
     },
 ];
 
@@ -590,6 +639,21 @@ mod tests {
     fn defaults_are_possible_values() {
         for p in PROPERTIES {
             assert_eq!(p.check(p.default).as_deref(), Ok(p.default), "{}", p.id);
+        }
+    }
+
+    #[test]
+    fn conditions_and_suggestions_are_possible_values() {
+        for p in PROPERTIES {
+            for condition in p.when {
+                let (id, value) = condition.split_once('=').expect("id=value");
+                let other = property(id).unwrap_or_else(|| panic!("{}: no setting {id}", p.id));
+                assert_eq!(other.check(value).as_deref(), Ok(value), "{}", p.id);
+            }
+            if !p.suggest.is_empty() {
+                assert_eq!(p.check(p.suggest).as_deref(), Ok(p.suggest), "{}", p.id);
+                assert_ne!(p.suggest, p.default, "{}", p.id);
+            }
         }
     }
 

@@ -64,7 +64,7 @@ fn wasm(tree: &Tree) -> Outcome<()> {
     let mut wasm_pack = tools.wasm_pack(tree.root())?;
     wasm_pack.args([
         "--log-level",
-        "warn",
+        "error",
         "build",
         "crates/linearium-web",
         "--target",
@@ -85,10 +85,7 @@ fn wasm(tree: &Tree) -> Outcome<()> {
 
 fn optimise(tree: &Tree) -> Outcome<()> {
     let wasm = tree.at(WASM);
-    let smaller = tree.at("target/xtask/optimised.wasm");
-    let folder = tree.at("target/xtask");
-    std::fs::create_dir_all(&folder)
-        .map_err(|error| format!("{} cannot be made: {error}", folder.display()))?;
+    let smaller = tree.own_folder()?.join("optimised.wasm");
     let mut wasm_opt = process::in_directory("node", tree.root());
     wasm_opt.arg(tree.at("web/node_modules/binaryen/bin/wasm-opt"));
     wasm_opt
@@ -104,20 +101,37 @@ fn optimise(tree: &Tree) -> Outcome<()> {
     })
 }
 
+/// The page itself, on the wasm in pkg/.
 fn page(tree: &Tree) -> Outcome<()> {
-    let paths: Vec<PathBuf> = vec![tree.at("web"), tree.at("pkg"), tree.at("models")];
-    let inputs = tree::fingerprint(
-        &paths,
-        &["node_modules", "dist", "test-results", "playwright-report"],
-    )?;
-    let outputs = [tree.at("web/dist")];
-    if tree.is_current("page", inputs, &outputs) {
-        println!("page: unchanged");
+    vite(tree, "page", "build", "web/dist", &["web", "pkg"])
+}
+
+/// The page on a test double of the engine, for browser tests that are about the page alone.
+pub fn gallery(tree: &Tree) -> Outcome<()> {
+    setup::npm_packages(tree)?;
+    vite(
+        tree,
+        "gallery",
+        "build:gallery",
+        "web/dist-gallery",
+        &["web"],
+    )
+}
+
+fn vite(tree: &Tree, product: &str, script: &str, output: &str, sources: &[&str]) -> Outcome<()> {
+    let sources: Vec<PathBuf> = sources.iter().map(|path| tree.at(path)).collect();
+    let inputs = tree::fingerprint(&sources, &["node_modules", "dist", "dist-gallery"])?;
+    let outputs = [tree.at(output)];
+    if tree.is_current(product, inputs, &outputs) {
+        println!("{product}: unchanged");
         return Ok(());
     }
-    println!("page: building web/dist with Vite");
+    println!("{product}: building {output} with Vite");
     let started = Instant::now();
-    process::run(process::in_directory("npm", &tree.at("web")).args(["run", "--silent", "build"]))?;
-    println!("page: built in {:.0} s", started.elapsed().as_secs_f64());
-    tree.stamp("page", inputs, &outputs)
+    process::run(process::in_directory("npm", &tree.at("web")).args(["run", "--silent", script]))?;
+    println!(
+        "{product}: built in {:.0} s",
+        started.elapsed().as_secs_f64()
+    );
+    tree.stamp(product, inputs, &outputs)
 }

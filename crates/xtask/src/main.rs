@@ -1,6 +1,8 @@
 //! `cargo xtask`: the project's own commands, one file each.
 
 mod audit;
+mod bench;
+mod bench_setup;
 mod build;
 mod check;
 mod licence;
@@ -22,7 +24,9 @@ usage: cargo xtask COMMAND
   serve [--port N] [--no-open]   set up, build the wasm and the page, and serve it
   test [STAGE...] [FILTER...]    run every test there is, or some: native, gpu, wasm, browser
   check                          format, lints, types, licences and advisories, size budget
-  size                           gzipped size of the wasm and of the first load, against its budget";
+  size                           gzipped size of the wasm and of the first load, against its budget
+  bench [CASE...] [--rounds N] [--seconds S] [--json FILE]
+                                 our code against its peers in the same run, as ratios";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -48,6 +52,7 @@ fn dispatch(arguments: &[String]) -> Outcome<()> {
         "test" => test::run(&tree, rest),
         "check" => check::run(&tree, rest),
         "size" => size::run(&tree, rest),
+        "bench" => bench::run(&tree, rest),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
             Ok(())

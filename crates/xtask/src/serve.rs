@@ -4,6 +4,7 @@ use crate::build;
 use crate::process::{self, Outcome};
 use crate::tree::Tree;
 use std::io::IsTerminal;
+use std::net::TcpListener;
 
 const DEFAULT_PORT: u16 = 4173;
 
@@ -15,6 +16,13 @@ struct Options {
 /// Builds what is not current and serves it until stopped.
 pub fn run(tree: &Tree, arguments: &[String]) -> Outcome<()> {
     let options = parse(arguments)?;
+    // Asked before the build, which may take minutes.
+    TcpListener::bind(("127.0.0.1", options.port)).map_err(|error| {
+        format!(
+            "port {} cannot be served on ({error}): choose another with `cargo xtask serve --port N`",
+            options.port
+        )
+    })?;
     build::all(tree)?;
     let mut vite = process::in_directory("node", &tree.at("web"));
     vite.args([
@@ -33,12 +41,7 @@ pub fn run(tree: &Tree, arguments: &[String]) -> Outcome<()> {
         "serving http://127.0.0.1:{}/ (Ctrl+C stops it)",
         options.port
     );
-    process::run(&mut vite).map_err(|error| {
-        format!(
-            "{error}: if port {} is taken, choose another with `cargo xtask serve --port N`",
-            options.port
-        )
-    })
+    process::run(&mut vite)
 }
 
 fn parse(arguments: &[String]) -> Outcome<Options> {

@@ -85,9 +85,15 @@ pub fn run(tree: &Tree, arguments: &[String]) -> Outcome<()> {
             total.failed += 1;
         }
     }
-    let all_ran = verdict(total, choice.filters.is_empty());
+    let verdict = verdict(total, choice.filters.is_empty());
+    if let Err(reason) = &verdict
+        && !reason.is_empty()
+    {
+        eprintln!("error: {reason}");
+    }
+    // Nothing may follow the closing line, so what is wrong has been said before it.
     println!("\n{} passed, {} failed", total.passed, total.failed);
-    all_ran
+    verdict.map_err(|_| String::new())
 }
 
 /// Whether `total` is good; a test left out is as bad as one that failed, unless a filter left it out.
@@ -132,6 +138,7 @@ impl<'a> Bench<'a> {
         };
         if has(Stage::Browser) {
             build::all(tree)?;
+            build::gallery(tree)?;
         }
         Ok(Self {
             tree,
@@ -162,6 +169,10 @@ impl<'a> Bench<'a> {
         // The command line has a GPU back end too, so the device is the same in both native stages.
         cargo.env("VK_DRIVER_FILES", &self.machine.lavapipe);
         cargo.env("VK_ICD_FILENAMES", &self.machine.lavapipe);
+        // The Vulkan drivers complain about every device when this is unset, as it is in a container.
+        if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+            cargo.env("XDG_RUNTIME_DIR", self.tree.own_folder()?);
+        }
         cargo.arg("--").args(self.filters);
         let run = process::tee(&mut cargo)?;
         self.judged("cargo test", test_report::rust(&run.output), run.success)
@@ -181,7 +192,7 @@ impl<'a> Bench<'a> {
         let mut wasm_pack = tools.wasm_pack(self.tree.root())?;
         wasm_pack.args([
             "--log-level",
-            "warn",
+            "error",
             "test",
             "--headless",
             "--chrome",
@@ -212,11 +223,14 @@ impl<'a> Bench<'a> {
         let web = self.tree.at("web");
         let report = self.tree.at("target/xtask/playwright.json");
         tree::write(&report, "")?;
-        let mut playwright = playwright_command(&web, &report);
+        let mut playwright = playwright_command(&web, &self.machine.chromium, &report);
         playwright
             .args(["test", "--config"])
             .arg(self.tree.at("tests/browser/playwright.config.ts"));
         playwright.args(["--reporter", "list,json"]);
+        playwright
+            .arg("--output")
+            .arg(self.tree.at("target/xtask/playwright"));
         if !self.filters.is_empty() {
             playwright
                 .args(["--pass-with-no-tests", "--grep"])
@@ -241,14 +255,13 @@ impl<'a> Bench<'a> {
     }
 }
 
-fn playwright_command(web: &Path, report: &Path) -> Command {
+fn playwright_command(web: &Path, chromium: &Path, report: &Path) -> Command {
     let mut command = process::in_directory("npx", web);
     command.args(["--no-install", "playwright"]);
     command
+        .env("LINEARIUM_CHROMIUM", chromium)
         .env("PLAYWRIGHT_JSON_OUTPUT_NAME", report)
-        .env("PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD", "1")
-        // The tests lie outside web/, whose packages they use.
-        .env("NODE_PATH", web.join("node_modules"));
+        .env("PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD", "1");
     command
 }
 

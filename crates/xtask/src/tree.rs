@@ -59,6 +59,14 @@ impl Tree {
         write(&file, &format!("{inputs:016x} {made:016x}"))
     }
 
+    /// The folder for what these commands write for themselves, made if need be.
+    pub fn own_folder(&self) -> Outcome<PathBuf> {
+        let folder = self.at("target/xtask");
+        std::fs::create_dir_all(&folder)
+            .map_err(|error| format!("{} cannot be made: {error}", folder.display()))?;
+        Ok(folder)
+    }
+
     fn stamp_file(&self, product: &str) -> PathBuf {
         self.root
             .join("target/xtask")

@@ -173,14 +173,7 @@ pub(super) fn decay<P: Player>(sides: &[&Side<P>], settings: &Settings, check: &
             continue;
         }
         let buckets = &of_layer[..tokens.div_ceil(BUCKET) * heads[layer]];
-        views.push(heat(
-            buckets,
-            heads[layer],
-            tokens,
-            context,
-            run,
-            sides.len(),
-        ));
+        views.push(heat(buckets, heads[layer], tokens, run, sides.len()));
         let query = query_position(side, settings);
         let drawn: Vec<usize> = (0..heads[layer].min(64)).chain([head]).collect();
         for h in drawn.into_iter().filter(|&h| h != head).chain([head]) {
@@ -263,14 +256,7 @@ fn read_of<P: Player>(side: &Side<P>) -> usize {
     side.run().position().min(shown.div_ceil(BUCKET) * BUCKET)
 }
 
-fn heat(
-    buckets: &[f32],
-    heads: usize,
-    tokens: usize,
-    context: usize,
-    run: &str,
-    sides: usize,
-) -> View {
+fn heat(buckets: &[f32], heads: usize, tokens: usize, run: &str, sides: usize) -> View {
     let count = buckets.len() / heads;
     let per = count.div_ceil(256).max(1);
     let columns = count.div_ceil(per);
@@ -283,7 +269,6 @@ fn heat(
             values.push(sum / n);
         }
     }
-    let _ = context;
     view(
         &format!("rate-{run}"),
         &format!("Forgetting rate of every head{}", suffix(sides, run)),
@@ -478,44 +463,66 @@ fn reach_row(run: &str, sides: usize, query: usize, r: &Reach) -> Vec<Cell> {
     ]
 }
 
+/// A number about a state, drawn against position.
+struct Measure {
+    id: &'static str,
+    title: &'static str,
+    label: &'static str,
+    scale: Scale,
+    of: fn(&Stats) -> f32,
+}
+
+const MEASURES: [Measure; 5] = [
+    Measure {
+        id: "norm",
+        title: "Norm of the state",
+        label: "Frobenius norm |S|",
+        scale: Scale::Log,
+        of: |s| s.norm,
+    },
+    Measure {
+        id: "rank",
+        title: "Effective rank: how many directions are in use",
+        label: "effective rank",
+        scale: Scale::Linear,
+        of: |s| s.effective_rank,
+    },
+    Measure {
+        id: "variance",
+        title: "Variance of the entries",
+        label: "variance",
+        scale: Scale::Log,
+        of: |s| s.variance,
+    },
+    Measure {
+        id: "largest",
+        title: "Largest entry",
+        label: "largest |entry|",
+        scale: Scale::Log,
+        of: |s| s.largest,
+    },
+    Measure {
+        id: "mean",
+        title: "Mean entry",
+        label: "mean",
+        scale: Scale::Linear,
+        of: |s| s.mean,
+    },
+];
+
 /// What the state holds as the context grows.
-pub(super) fn state<P: Player>(sides: &[&Side<P>], settings: &Settings, check: &str) -> Panel {
-    let _ = settings;
+pub(super) fn state<P: Player>(sides: &[&Side<P>], check: &str) -> Panel {
     let context = longest(sides);
-    let measures: [(&str, &str, &str, Scale, fn(&Stats) -> f32); 5] = [
-        (
-            "norm",
-            "Norm of the state",
-            "Frobenius norm |S|",
-            Scale::Log,
-            |s| s.norm,
-        ),
-        (
-            "rank",
-            "Effective rank: how many directions are in use",
-            "effective rank",
-            Scale::Linear,
-            |s| s.effective_rank,
-        ),
-        (
-            "variance",
-            "Variance of the entries",
-            "variance",
-            Scale::Log,
-            |s| s.variance,
-        ),
-        (
-            "largest",
-            "Largest entry",
-            "largest |entry|",
-            Scale::Log,
-            |s| s.largest,
-        ),
-        ("mean", "Mean entry", "mean", Scale::Linear, |s| s.mean),
-    ];
     let mut views = Vec::new();
     let mut summary = Vec::new();
-    for (id, title, label, scale, measure) in measures {
+    for Measure {
+        id,
+        title,
+        label,
+        scale,
+        of,
+    } in MEASURES
+    {
         let mut lines = Lines {
             x: Axis {
                 domain: Some([4.0, context as f64]),
@@ -544,7 +551,7 @@ pub(super) fn state<P: Player>(sides: &[&Side<P>], settings: &Settings, check: &
                     label: format!("{name}{}", suffix(sides.len(), run)),
                     run: run.to_owned(),
                     x: shots.iter().map(|s| s.position as f32).collect(),
-                    y: shots.iter().map(|s| measure(&s.layers[layer][h])).collect(),
+                    y: shots.iter().map(|s| of(&s.layers[layer][h])).collect(),
                     emphasis: h == head,
                 });
             }
@@ -605,7 +612,7 @@ pub(super) fn state<P: Player>(sides: &[&Side<P>], settings: &Settings, check: &
 }
 
 /// Snapshots within the context.
-fn shots<'a, P: Player>(side: &'a Side<P>) -> Vec<&'a state::Snapshot> {
+fn shots<P: Player>(side: &Side<P>) -> Vec<&state::Snapshot> {
     let all = &side.run().evidence.snapshots;
     all.iter()
         .filter(|s| s.position <= side.context())
@@ -670,8 +677,7 @@ fn entries<P: Player>(sides: &[&Side<P>]) -> Option<View> {
 }
 
 /// What it costs the model.
-pub(super) fn cost<P: Player>(sides: &[&Side<P>], settings: &Settings, check: &str) -> Panel {
-    let _ = settings;
+pub(super) fn cost<P: Player>(sides: &[&Side<P>], check: &str) -> Panel {
     let context = longest(sides);
     let mut by_position = Lines {
         x: Axis {

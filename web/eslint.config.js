@@ -1,0 +1,19 @@
+import js from '@eslint/js';
+import { configs as lit } from 'eslint-plugin-lit';
+import typescript from 'typescript-eslint';
+
+export default typescript.config(
+  { ignores: ['**/dist/**', '**/test-results/**', 'web/public/**', '**/results/**'] },
+  js.configs.recommended,
+  ...typescript.configs.strict,
+  lit['flat/recommended'],
+  {
+    rules: {
+      // `!` stands where a decorator or an invariant of the protocol gives the value.
+      '@typescript-eslint/no-non-null-assertion': 'off',
+      // Lit elements are classes by nature.
+      '@typescript-eslint/no-extraneous-class': 'off',
+      eqeqeq: 'error',
+    },
+  },
+);

@@ -1,0 +1,524 @@
+/** `<linearium-lab>`: the whole lab. Its state is the query of the page's address. */
+import { html, LitElement, nothing, type TemplateResult } from 'lit';
+import { customElement, query, state } from 'lit/decorators.js';
+import { repeat } from 'lit/directives/repeat.js';
+import { panels as outline } from 'virtual:content';
+import builtInProperties from 'virtual:properties';
+import { EngineClient, type EngineListener } from '../engine/client.ts';
+import type { Configured, Facts, Need, Progress, Property, TextId } from '../engine/protocol.ts';
+import { Cursor } from '../views/cursor.ts';
+import { formatNumber } from '../views/format.ts';
+import type { Panel } from '../views/types.ts';
+import type { SettingDetail } from './controls.ts';
+import './controls.ts';
+import { FileDesk } from './files.ts';
+import './panel.ts';
+import './words.ts';
+import { Playback } from './playback.ts';
+import { base, tokens } from './styles.ts';
+import { labStyles } from './lab-styles.ts';
+import { ThemeState, type ThemeChoice } from './theme.ts';
+
+interface Notice {
+  id: number;
+  text: string;
+  alarm: boolean;
+}
+
+/** Browsers refuse more than about 200 changes of the address within 30 seconds. */
+const ADDRESS_INTERVAL_MS = 200;
+/** Work that takes no longer than this needs no progress bar. */
+const PATIENCE_MS = 500;
+const MAX_NOTICES = 6;
+const RECALL_SAMPLES = [5, 10, 20, 40, 80];
+
+@customElement('linearium-lab')
+export class LineariumLab extends LitElement implements EngineListener {
+  static override styles = [base, tokens, labStyles];
+
+  @state() private properties: Property[] = builtInProperties;
+  @state() private values = new URLSearchParams(location.search);
+  @state() private facts?: Facts | null;
+  @state() private panelsById = new Map<string, Panel>();
+  @state() private progressNow?: Progress;
+  @state() private busySince = 0;
+  @state() private busyShown = false;
+  @state() private notices: Notice[] = [];
+  @state() private compareChosen = false;
+  @state() private gpuReport = '';
+  @state() private gpuOk?: boolean;
+  @state() private missing?: Need['kind'];
+  @state() private dropping = false;
+  @state() private measuring = false;
+  @state() private samples = 10;
+  @state() private themeChoice: ThemeChoice = 'auto';
+  @state() private report?: string;
+  @query('#file') private fileInput!: HTMLInputElement;
+  @query('dialog') private reportDialog!: HTMLDialogElement;
+
+  readonly engine = new EngineClient(this);
+  private readonly cursor = new Cursor();
+  private readonly themes = new ThemeState();
+  private readonly desk = new FileDesk();
+  private readonly playback = new Playback((value, commit) => this.set('context', String(value), commit));
+  private noticeCount = 0;
+  private lastLink = '';
+  private addressTimer?: ReturnType<typeof setTimeout>;
+  private addressAt = 0;
+  private push = false;
+  private opened?: Promise<void>;
+
+  constructor() {
+    super();
+    const ask = (key: string): string | null =>
+      this.values.get(key) ?? this.properties.find((p) => p.id === key)?.default ?? null;
+    const shipped = (id: string | null): string | null =>
+      id && /^(mamba|llama)[\w-]+$/.test(id) ? id : null;
+    const input = ask('input') ?? 'sample';
+    this.engine.prefetch(
+      shipped(ask('model') ?? 'mamba2-passkey-t128'),
+      (input === 'heldout' ? 'heldout' : 'sample') as TextId,
+    );
+    this.engine.start();
+    this.configure(location.search);
+  }
+
+  override connectedCallback(): void {
+    super.connectedCallback();
+    this.themeChoice = this.themes.choice;
+    this.themes.addEventListener('change', this.onTheme);
+    addEventListener('popstate', this.onHistory);
+    addEventListener('dragover', this.onDragOver);
+    addEventListener('dragleave', this.onDragLeave);
+    addEventListener('drop', this.onDrop);
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    this.themes.removeEventListener('change', this.onTheme);
+    removeEventListener('popstate', this.onHistory);
+    removeEventListener('dragover', this.onDragOver);
+    removeEventListener('dragleave', this.onDragLeave);
+    removeEventListener('drop', this.onDrop);
+    this.playback.stop();
+    clearTimeout(this.addressTimer);
+    this.engine.stop();
+  }
+
+  private readonly onTheme = (): void => {
+    this.themeChoice = this.themes.choice;
+    this.requestUpdate();
+  };
+
+  private readonly onHistory = (): void => {
+    this.playback.stop();
+    this.values = new URLSearchParams(location.search);
+    this.compareChosen = false;
+    this.configure(location.search);
+  };
+
+  // State: the link, the engine, the controls.
+
+  private get backend(): string {
+    return this.values.get('backend') ?? 'auto';
+  }
+
+  private get comparing(): boolean {
+    return this.compareChosen || [...this.values.keys()].some((k) => k.startsWith('b.'));
+  }
+
+  private configure(link: string): void {
+    this.busySince = performance.now();
+    this.engine.configure(link.replace(/^\?/, ''), this.backend !== 'cpu');
+  }
+
+  private set(key: string, value: string, commit: boolean): void {
+    const values = new URLSearchParams(this.values);
+    values.set(key, value);
+    this.values = values;
+    this.push ||= commit;
+    this.missing = undefined;
+    this.configure(values.toString());
+  }
+
+  private readonly onSetting = (event: CustomEvent<SettingDetail>): void => {
+    this.playback.stop();
+    const { key, value, commit } = event.detail;
+    this.set(key, value, commit);
+  };
+
+  private setCompare(on: boolean): void {
+    this.compareChosen = on;
+    if (on) return;
+    const values = new URLSearchParams([...this.values].filter(([k]) => !k.startsWith('b.')));
+    this.values = values;
+    this.push = true;
+    this.configure(values.toString());
+  }
+
+  /** Writes the state into the address: while something moves at most every 200 ms, in place. */
+  private writeAddress(link: string): void {
+    this.lastLink = link;
+    const write = (): void => {
+      this.addressAt = performance.now();
+      const address = `${location.pathname}${this.lastLink ? `?${this.lastLink}` : ''}${location.hash}`;
+      const changed = address !== `${location.pathname}${location.search}${location.hash}`;
+      if (this.push && (changed || this.movedInPlace)) {
+        // What was dragged was written in place: the step back leads to where the drag began.
+        if (this.movedInPlace && this.committed !== address) history.replaceState(null, '', this.committed);
+        if (this.committed !== address) history.pushState(null, '', address);
+        this.committed = address;
+        this.movedInPlace = false;
+      } else if (changed) {
+        history.replaceState(null, '', address);
+        this.movedInPlace = true;
+      }
+      this.push = false;
+    };
+    clearTimeout(this.addressTimer);
+    const wait = this.push ? 0 : ADDRESS_INTERVAL_MS - (performance.now() - this.addressAt);
+    if (wait <= 0) write();
+    else this.addressTimer = setTimeout(write, wait);
+  }
+  private movedInPlace = false;
+  private committed = `${location.pathname}${location.search}${location.hash}`;
+
+  // What the engine says.
+
+  ready(properties: Property[]): void {
+    this.properties = properties;
+  }
+
+  configured({ query: link, notices, facts }: Configured): void {
+    this.values = new URLSearchParams(link);
+    if (facts !== undefined) this.facts = facts;
+    for (const notice of notices) this.tell(notice, false);
+    this.writeAddress(link);
+  }
+
+  panel(panel: Panel): void {
+    this.panelsById = new Map(this.panelsById).set(panel.id, panel);
+    this.playback.answered();
+  }
+
+  progress(progress: Progress): void {
+    this.progressNow = progress;
+    const working = progress.state === 'working';
+    if (!working) {
+      this.busyShown = false;
+      this.measuring = false;
+      this.playback.answered();
+    } else if (performance.now() - this.busySince > PATIENCE_MS) this.busyShown = true;
+  }
+
+  gpu(ok: boolean, report: string): void {
+    this.gpuOk = ok;
+    this.gpuReport = report;
+    if (!ok && this.backend === 'gpu') this.tell(`${report} The lab goes on with the CPU.`, false);
+  }
+
+  fileWanted(kind: Need['kind']): void {
+    this.missing = kind;
+  }
+
+  failed(sentence: string): void {
+    this.tell(sentence, true);
+  }
+
+  told(sentence: string): void {
+    this.tell(sentence, false);
+  }
+
+  private tell(text: string, alarm: boolean): void {
+    const others = this.notices.filter((n) => n.text !== text);
+    this.notices = [...others.slice(1 - MAX_NOTICES), { id: (this.noticeCount += 1), text, alarm }];
+  }
+
+  // Files.
+
+  private readonly onDragOver = (event: DragEvent): void => {
+    if (!event.dataTransfer?.types.includes('Files')) return;
+    event.preventDefault();
+    this.dropping = true;
+  };
+
+  private readonly onDragLeave = (event: DragEvent): void => {
+    if (event.relatedTarget === null) this.dropping = false;
+  };
+
+  private readonly onDrop = (event: DragEvent): void => {
+    if (!event.dataTransfer?.types.includes('Files')) return;
+    event.preventDefault();
+    this.dropping = false;
+    void this.openFiles([...event.dataTransfer.files]);
+  };
+
+  private openFiles(files: File[]): Promise<void> {
+    // One after the other: two drops in a row are the two halves of one checkpoint.
+    this.opened = (this.opened ?? Promise.resolve()).then(async () => {
+      const result = await this.desk.open(files);
+      if (result.kind === 'refused') this.tell(result.sentence, true);
+      else if (result.kind === 'half') this.tell(result.sentence, false);
+      else if (result.kind === 'model') {
+        this.missing = undefined;
+        this.engine.giveModel(result.files);
+        this.set('model', 'file', true);
+      } else {
+        this.missing = undefined;
+        this.engine.giveText(result.bytes);
+        this.set('input', 'file', true);
+      }
+    });
+    return this.opened;
+  }
+
+  private readonly onPlay = (): void => {
+    const context = this.properties.find((p) => p.id === 'context');
+    if (context?.type !== 'integer') return;
+    const now = Number(this.values.get('context') ?? context.default);
+    const most = Math.min(context.max, this.facts?.contextMax ?? context.max);
+    this.playback.toggle(now, context.min, most, () => this.requestUpdate());
+    this.requestUpdate();
+  };
+
+  private measure(): void {
+    this.measuring = true;
+    this.busySince = performance.now();
+    this.engine.measureRecall(this.samples);
+  }
+
+  private cancel(): void {
+    this.playback.stop();
+    this.measuring = false;
+    this.engine.cancel();
+  }
+
+  private async showReport(): Promise<void> {
+    this.report = 'Asking the engine …';
+    this.reportDialog.showModal();
+    this.report = await this.engine.report();
+  }
+
+  // What is on screen.
+
+  private headerTemplate(): TemplateResult {
+    const themeNames: Record<ThemeChoice, string> = { auto: 'Auto', light: 'Light', dark: 'Dark' };
+    return html`<header class="top">
+      <div class="brand">
+        <h1>Linearium</h1>
+        <p>See what a linear-time sequence model remembers as its context grows.</p>
+      </div>
+      <nav class="no-print" aria-label="Page">
+        <a href="#how" @click=${this.goToWords}>How it works</a>
+        <div class="themes" role="radiogroup" aria-label="Colours">
+          ${(['auto', 'light', 'dark'] as const).map(
+            (choice) =>
+              html`<label
+                ><input
+                  type="radio"
+                  name="theme"
+                  .checked=${this.themeChoice === choice}
+                  @change=${() => this.themes.choose(choice)}
+                /><span>${themeNames[choice]}</span></label
+              >`,
+          )}
+        </div>
+      </nav>
+    </header>`;
+  }
+
+  private readonly goToWords = (event: Event): void => {
+    event.preventDefault();
+    const words = this.renderRoot.querySelector<HTMLElement>('#how');
+    words?.scrollIntoView({
+      behavior: matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth',
+    });
+    words?.focus({ preventScroll: true });
+  };
+
+  private statusTemplate(): TemplateResult {
+    const p = this.progressNow;
+    const busy = this.busyShown && p?.state === 'working';
+    const check =
+      this.gpuOk === undefined
+        ? ''
+        : this.gpuOk
+          ? `GPU self-check passed: ${this.gpuReport}`
+          : `No GPU: ${this.gpuReport}`;
+    return html`<div class="status">
+      <span class="backend"><i class=${p ? 'on' : ''}></i>${p?.backend || 'starting the engine …'}</span>
+      <span class="check" title=${check}>${check}</span>
+      <span class="work" ?hidden=${!busy}>
+        <progress aria-label="Progress" max=${p?.total || 1} .value=${p?.done ?? 0}></progress>
+        <span>${p?.message}</span>
+        <button class="no-print" @click=${this.cancel}>Cancel</button>
+      </span>
+      <button class="plain no-print report" @click=${() => void this.showReport()}>Self-check report</button>
+    </div>`;
+  }
+
+  private noticesTemplate(): TemplateResult {
+    return html`<div class="notices" role="status" aria-live="polite">
+      ${repeat(
+        this.notices,
+        (n) => n.id,
+        (n) =>
+          html`<p class=${n.alarm ? 'alarm' : ''}>
+            <span>${n.text}</span>
+            <button
+              class="plain no-print"
+              @click=${() => (this.notices = this.notices.filter((o) => o !== n))}
+            >
+              <span aria-hidden="true">✕</span><span class="hidden-text">Dismiss: ${n.text}</span>
+            </button>
+          </p>`,
+      )}
+      ${
+        this.missing
+          ? html`<p class="want">
+              <span
+                >${
+                  this.missing === 'model'
+                    ? 'This link shows a checkpoint that is on the machine of whoever made it. Open model.safetensors together with its config.json to see the same.'
+                    : 'This link shows a text file that is on the machine of whoever made it. Open that .txt file to see the same.'
+                }</span
+              >
+              <button @click=${() => this.fileInput.click()}>Open files …</button>
+            </p>`
+          : nothing
+      }
+    </div>`;
+  }
+
+  private recallAction(): TemplateResult {
+    return html`<div slot="action" class="recall no-print">
+      <label
+        >Samples a cell
+        <select @change=${(e: Event) => (this.samples = Number((e.target as HTMLSelectElement).value))}>
+          ${RECALL_SAMPLES.map((n) => html`<option value=${n} ?selected=${n === this.samples}>${n}</option>`)}
+        </select></label
+      >
+      <button class="primary" ?disabled=${this.measuring} @click=${this.measure}>Measure recall</button>
+      ${
+        this.measuring
+          ? html`<progress
+                aria-label="Progress of the measurement"
+                max=${this.progressNow?.total || 1}
+                .value=${this.progressNow?.done ?? 0}
+              ></progress>
+              <span class="quiet">${this.progressNow?.message}</span>
+              <button @click=${this.cancel}>Cancel</button>`
+          : nothing
+      }
+    </div>`;
+  }
+
+  private panelList(): { id: string; title: string }[] {
+    const known = new Set(outline.map((p) => p.id));
+    const extra = [...this.panelsById.values()].filter((p) => !known.has(p.id));
+    return [...outline, ...extra.map(({ id, title }) => ({ id, title }))];
+  }
+
+  protected override render(): TemplateResult {
+    const { theme } = this.themes;
+    const compare = this.comparing;
+    const same = compare && ![...this.values.keys()].some((k) => k.startsWith('b.'));
+    const waiting = this.missing ? 'Waiting for your file.' : 'Calculating …';
+    return html`${this.headerTemplate()}
+      <div class="body">
+        <aside class="rail no-print" aria-label="Settings">
+          <label class="compare"
+            ><input
+              type="checkbox"
+              role="switch"
+              .checked=${compare}
+              @change=${(e: Event) => this.setCompare((e.target as HTMLInputElement).checked)}
+            />Compare two runs</label
+          >
+          ${
+            compare
+              ? html`<p class="runs">
+                  <span class="a">A</span> solid, <span class="b">B</span> dashed.
+                  ${same ? 'Run B is the same as run A until you change one of its values.' : ''}
+                </p>`
+              : nothing
+          }
+          <lin-controls
+            .properties=${this.properties}
+            .values=${this.values}
+            .facts=${this.facts}
+            .compare=${compare}
+            .playing=${this.playback.playing}
+            @setting=${this.onSetting}
+            @play=${this.onPlay}
+          >
+            <div slot="model" class="files">
+              <button @click=${() => this.fileInput.click()}>Open files …</button>
+              <span
+                >or drop them anywhere: a checkpoint (model.safetensors with config.json) or a .txt file. They
+                stay on this machine.</span
+              >
+              <input
+                id="file"
+                type="file"
+                multiple
+                hidden
+                accept=".safetensors,.json,.txt"
+                aria-label="Checkpoint or text files"
+                @change=${(e: Event) => {
+                  const input = e.target as HTMLInputElement;
+                  void this.openFiles([...(input.files ?? [])]);
+                  input.value = '';
+                }}
+              />
+            </div>
+          </lin-controls>
+          ${this.properties.length === 0 ? html`<div class="skeleton" aria-hidden="true"></div>` : nothing}
+        </aside>
+        <main>
+          ${this.statusTemplate()} ${this.noticesTemplate()}
+          <div class="panels">
+            ${repeat(
+              this.panelList(),
+              (p) => p.id,
+              ({ id, title }) => {
+                const panel = this.panelsById.get(id);
+                const onDemand = id === 'recall';
+                return html`<lin-panel
+                  data-panel=${id}
+                  name=${id}
+                  heading=${title}
+                  .panel=${panel}
+                  .cursor=${this.cursor}
+                  .theme=${theme}
+                  .link=${this.lastLink}
+                  .low=${onDemand}
+                  .waiting=${onDemand ? 'Not measured yet: it reads many texts of each length, so it starts when you ask for it.' : waiting}
+                  >${onDemand ? this.recallAction() : nothing}</lin-panel
+                >`;
+              },
+            )}
+          </div>
+          <section id="how" tabindex="-1" aria-labelledby="how-title">
+            <h2 id="how-title">How it works</h2>
+            <lin-words name="how-it-works"></lin-words>
+          </section>
+        </main>
+      </div>
+      ${this.dropping ? html`<div class="drop" aria-hidden="true">Drop model.safetensors with config.json, or a .txt file</div>` : nothing}
+      <dialog aria-labelledby="report-title">
+        <h2 id="report-title">Self-check report</h2>
+        <pre tabindex="0">${this.report}</pre>
+        <div class="row">
+          <button class="primary" @click=${() => void navigator.clipboard.writeText(this.report ?? '')}>
+            Copy
+          </button>
+          <button @click=${() => this.reportDialog.close()}>Close</button>
+        </div>
+      </dialog>
+      <p class="print-only">
+        ${this.facts?.description ?? ''} · ${formatNumber(this.facts?.parameters)} parameters ·
+        ${location.href}
+      </p>`;
+  }
+}

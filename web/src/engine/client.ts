@@ -1,0 +1,293 @@
+/**
+ * The page's side of the engine. The latest request wins: answers to older settings are dropped by
+ * their generation. A worker that trapped or hangs is replaced, and what it had been told is told again.
+ */
+import wasmUrl from '#wasm-url';
+import type { Panel } from '../views/types.ts';
+import type { Configured, FromWorker, Need, Progress, Property, TextId, ToWorker } from './protocol.ts';
+
+export interface EngineListener {
+  ready(properties: Property[]): void;
+  configured(configured: Configured): void;
+  panel(panel: Panel): void;
+  progress(progress: Progress): void;
+  /** The self-check on the GPU passed, or why there is no GPU. */
+  gpu(ok: boolean, report: string): void;
+  /** A file of the person is asked for: `model` or `text`. */
+  fileWanted(kind: Need['kind']): void;
+  /** Something went wrong that the person should know, in one sentence. */
+  failed(sentence: string): void;
+  /** Something happened that the person should know, and the lab went on by itself. */
+  told(sentence: string): void;
+}
+
+interface ModelFiles {
+  config: Uint8Array;
+  weights: Uint8Array;
+}
+
+/** A worker that has not answered a ping for this long is hung. */
+const HUNG_MS = 10_000;
+const PING_MS = 2_000;
+/** So many replacements within a minute mean that the input at hand brings the engine down. */
+const MAX_RESTARTS = 3;
+
+async function compileWasm(): Promise<WebAssembly.Module | null> {
+  if (!wasmUrl) return null;
+  try {
+    return await WebAssembly.compileStreaming(fetch(wasmUrl));
+  } catch {
+    // A server that does not know the type application/wasm.
+    const response = await fetch(wasmUrl);
+    if (!response.ok)
+      throw new Error(`the engine could not be loaded (${response.status} ${response.statusText})`);
+    return WebAssembly.compile(await response.arrayBuffer());
+  }
+}
+
+async function download(path: string): Promise<Uint8Array> {
+  let response: Response;
+  try {
+    response = await fetch(new URL(path, document.baseURI));
+  } catch {
+    throw new Error(`${path} could not be fetched: look at the connection and load the page again`);
+  }
+  if (!response.ok)
+    throw new Error(`${path} could not be fetched (${response.status}): the page was installed without it`);
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+export class EngineClient {
+  private worker: Worker | undefined;
+  private readonly wasm: Promise<WebAssembly.Module | null>;
+  private generation = 0;
+  private query: string | undefined;
+  private gpu = false;
+  /** What was fetched or dropped, kept for a worker that takes the place of a broken one. */
+  private readonly models = new Map<string, Promise<ModelFiles>>();
+  private readonly texts = new Map<string, Promise<Uint8Array>>();
+  private given = new Set<string>();
+  private reports = new Map<number, (text: string) => void>();
+  private tickets = 0;
+  private lastSign = 0;
+  private restarts: number[] = [];
+  private heartbeat: ReturnType<typeof setInterval> | undefined;
+
+  constructor(private readonly listener: EngineListener) {
+    this.wasm = compileWasm();
+    this.wasm.catch(() => undefined);
+  }
+
+  /** Begins to fetch what a state will probably need, before the engine is there to ask for it. */
+  prefetch(model: string | null, text: TextId | null): void {
+    if (model) void this.model(model).catch(() => undefined);
+    if (text) void this.text(text).catch(() => undefined);
+  }
+
+  start(): void {
+    this.worker = new Worker(new URL('./worker.ts', import.meta.url), { type: 'module', name: 'linearium' });
+    const worker = this.worker;
+    this.given = new Set();
+    this.lastSign = performance.now();
+    worker.onmessage = (event: MessageEvent<FromWorker>) => {
+      if (worker === this.worker) this.receive(event.data);
+    };
+    worker.onerror = (event) => {
+      event.preventDefault();
+      if (worker === this.worker) this.replace(event.message || 'its worker could not be loaded', false);
+    };
+    void this.wasm.then(
+      (wasm) => worker === this.worker && this.send({ type: 'start', wasm }),
+      (error: unknown) =>
+        this.listener.failed(`The engine could not be started: ${String((error as Error).message)}.`),
+    );
+    this.heartbeat ??= setInterval(() => this.beat(), PING_MS);
+  }
+
+  stop(): void {
+    clearInterval(this.heartbeat);
+    this.heartbeat = undefined;
+    this.worker?.terminate();
+    this.worker = undefined;
+  }
+
+  /** The state of the lab as the query of its link. Whatever was under way for an older one is dropped. */
+  configure(query: string, gpu: boolean): void {
+    this.query = query;
+    this.gpu = gpu;
+    this.generation += 1;
+    this.send({ type: 'configure', generation: this.generation, query, gpu });
+  }
+
+  giveModel(files: ModelFiles): void {
+    this.models.set('file', Promise.resolve(files));
+    this.given.delete('model file');
+    void this.answer({ kind: 'model', id: 'file' });
+  }
+
+  giveText(bytes: Uint8Array): void {
+    this.texts.set('file', Promise.resolve(bytes));
+    this.given.delete('text file');
+    void this.answer({ kind: 'text', id: 'file' });
+  }
+
+  measureRecall(samples: number): void {
+    this.send({ type: 'measure', samples });
+  }
+
+  cancel(): void {
+    this.send({ type: 'cancel' });
+  }
+
+  /** For tests: the device is destroyed as a crash of the driver would. */
+  loseGpu(): void {
+    this.send({ type: 'lose-gpu' });
+  }
+
+  report(): Promise<string> {
+    const ticket = (this.tickets += 1);
+    return new Promise((resolve) => {
+      this.reports.set(ticket, resolve);
+      this.send({ type: 'report', ticket });
+    });
+  }
+
+  private send(message: ToWorker): void {
+    this.worker?.postMessage(message);
+  }
+
+  private receive(message: FromWorker): void {
+    this.lastSign = performance.now();
+    switch (message.type) {
+      case 'ready':
+        this.listener.ready(message.properties);
+        break;
+      case 'configured':
+        if (message.generation !== this.generation) return;
+        for (const need of message.configured.needs) void this.answer(need);
+        this.listener.configured(message.configured);
+        break;
+      case 'panel':
+        if (message.generation === this.generation) this.listener.panel(message.panel);
+        break;
+      case 'progress':
+        if (message.generation === this.generation) this.listener.progress(message.progress);
+        for (const notice of message.progress.notices) this.listener.told(notice);
+        break;
+      case 'panels-sent':
+        this.pace();
+        break;
+      case 'gpu':
+        this.listener.gpu(message.ok, message.report);
+        break;
+      case 'error':
+        if (message.about === 'model file') this.models.delete('file');
+        this.listener.failed(message.sentence);
+        break;
+      case 'report':
+        this.reports.get(message.ticket)?.(message.text);
+        this.reports.delete(message.ticket);
+        break;
+      case 'trap':
+        this.replace(message.sentence, message.gpu);
+        break;
+      case 'model':
+      case 'pong':
+        break;
+    }
+  }
+
+  /** Fetches what the engine needs and hands it over; a file of the person is asked for. */
+  private async answer(need: Need): Promise<void> {
+    const key = `${need.kind} ${need.id}`;
+    if (this.given.has(key)) return;
+    const worker = this.worker;
+    try {
+      if (need.kind === 'model') {
+        if (need.id === 'file' && !this.models.has('file')) return this.listener.fileWanted('model');
+        const { config, weights } = await this.model(need.id);
+        if (worker !== this.worker || this.given.has(key)) return;
+        this.given.add(key);
+        this.send({ type: 'model', id: need.id, config, weights });
+      } else {
+        if (need.id === 'file' && !this.texts.has('file')) return this.listener.fileWanted('text');
+        const bytes = await this.text(need.id as TextId);
+        if (worker !== this.worker || this.given.has(key)) return;
+        this.given.add(key);
+        this.send({ type: 'text', id: need.id as TextId, bytes });
+      }
+    } catch (error) {
+      this.models.delete(need.id);
+      this.texts.delete(need.id);
+      this.listener.failed(`${need.id}: ${(error as Error).message}.`);
+    }
+  }
+
+  private model(id: string): Promise<ModelFiles> {
+    let files = this.models.get(id);
+    if (!files) {
+      files = Promise.all([
+        download(`models/${id}/config.json`),
+        download(`models/${id}/model.safetensors`),
+      ]).then(([config, weights]) => ({ config, weights }));
+      this.models.set(id, files);
+    }
+    return files;
+  }
+
+  private text(id: TextId): Promise<Uint8Array> {
+    let bytes = this.texts.get(id);
+    if (!bytes) {
+      bytes = download(`models/${id}.txt`);
+      this.texts.set(id, bytes);
+    }
+    return bytes;
+  }
+
+  /** Asks for new pictures when the last ones are drawn and as much time again was left for the person. */
+  private pace(): void {
+    const worker = this.worker;
+    const before = performance.now();
+    const drawn = (): void => {
+      const spent = performance.now() - before;
+      setTimeout(() => worker?.postMessage({ type: 'drawn' } satisfies ToWorker), spent);
+    };
+    // A hidden page draws no frames.
+    if (document.hidden) drawn();
+    else requestAnimationFrame(() => setTimeout(drawn));
+  }
+
+  private beat(): void {
+    if (!this.worker || document.hidden) {
+      this.lastSign = performance.now();
+      return;
+    }
+    if (performance.now() - this.lastSign > HUNG_MS) {
+      this.replace('it did not answer any more', true);
+      return;
+    }
+    this.send({ type: 'ping' });
+  }
+
+  /** A new worker in the place of a broken one, told everything that the old one had been told. */
+  private replace(why: string, withoutGpu: boolean): void {
+    this.worker?.terminate();
+    this.worker = undefined;
+    const now = performance.now();
+    this.restarts = [...this.restarts.filter((t) => now - t < 60_000), now];
+    if (this.restarts.length > MAX_RESTARTS) {
+      this.listener.failed(
+        `The engine stopped ${this.restarts.length} times within a minute (${why}): change a setting to start it again.`,
+      );
+      this.restarts = [];
+      const query = this.query;
+      // Started, but left without the state that brings it down.
+      this.start();
+      this.query = query;
+      return;
+    }
+    this.listener.told(`The engine stopped (${why}) and was started again with the same settings.`);
+    this.start();
+    if (this.query !== undefined) this.configure(this.query, this.gpu && !withoutGpu);
+  }
+}

@@ -1,0 +1,106 @@
+/** The verbs of the wasm module and the messages between the page and the worker that owns it. */
+import type { Panel } from '../views/types.ts';
+
+export interface Choice {
+  id: string;
+  label: string;
+}
+
+interface PropertyBase {
+  id: string;
+  label: string;
+  group: string;
+  default: string;
+  unit: string;
+  help: string;
+  comparable: boolean;
+  /** Conditions `id=value`, any of which makes the setting matter; none means always. */
+  when?: string[];
+  /** Value to begin with when a setting that is off at its default is switched on; empty if there is none. */
+  suggest?: string;
+}
+export type ChoiceProperty = PropertyBase & { type: 'choice'; choices: Choice[] };
+export type RangeProperty = PropertyBase & {
+  type: 'integer' | 'number';
+  min: number;
+  max: number;
+  log: boolean;
+};
+export type TextProperty = PropertyBase & { type: 'text'; maxBytes: number };
+export type Property = ChoiceProperty | RangeProperty | TextProperty;
+
+export interface Need {
+  kind: 'model' | 'text';
+  id: string;
+}
+
+export interface Facts {
+  layers: number;
+  heads: number;
+  mixer: string;
+  parameters: number;
+  stateBytes: number;
+  trainContext: number | null;
+  contextMax: number;
+  description: string;
+}
+
+export interface Configured {
+  query: string;
+  notices: string[];
+  needs: Need[];
+  facts?: Facts | null;
+}
+
+export interface Progress {
+  state: 'idle' | 'working' | 'waiting';
+  done: number;
+  total: number;
+  message: string;
+  changed: string[];
+  backend: string;
+  notices: string[];
+}
+
+export type TextId = 'sample' | 'heldout' | 'file';
+
+/** What `wasm-pack` writes from `crates/linearium-web`, as far as the page uses it. */
+export interface Lab {
+  configure(query: string): Configured;
+  provideModel(id: string, config: Uint8Array, weights: Uint8Array): string;
+  provideText(id: TextId, bytes: Uint8Array): void;
+  startGpu(): Promise<string>;
+  loseGpu(): void;
+  advance(budgetMs: number): Promise<Progress>;
+  panel(id: string): Panel | undefined;
+  measureRecall(samples: number): void;
+  cancel(): void;
+  report(): string;
+}
+
+export type ToWorker =
+  | { type: 'start'; wasm: WebAssembly.Module | null }
+  | { type: 'configure'; generation: number; query: string; gpu: boolean }
+  | { type: 'model'; id: string; config: Uint8Array; weights: Uint8Array }
+  | { type: 'text'; id: TextId; bytes: Uint8Array }
+  | { type: 'measure'; samples: number }
+  | { type: 'cancel' }
+  | { type: 'lose-gpu' }
+  | { type: 'report'; ticket: number }
+  /** The panels sent last are on screen, and the page has had time for other things. */
+  | { type: 'drawn' }
+  | { type: 'ping' };
+
+export type FromWorker =
+  | { type: 'ready'; properties: Property[] }
+  | { type: 'configured'; generation: number; configured: Configured }
+  | { type: 'model'; id: string; description: string }
+  | { type: 'panel'; generation: number; panel: Panel }
+  /** All panels that changed have been sent. */
+  | { type: 'panels-sent' }
+  | { type: 'progress'; generation: number; progress: Progress }
+  | { type: 'gpu'; ok: boolean; report: string }
+  | { type: 'error'; about: string; sentence: string }
+  | { type: 'report'; ticket: number; text: string }
+  | { type: 'trap'; sentence: string; gpu: boolean }
+  | { type: 'pong' };

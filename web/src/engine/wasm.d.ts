@@ -1,0 +1,26 @@
+declare module '#wasm' {
+  import type { Lab as Verbs, Property } from './protocol.ts';
+  export const Lab: { new (): Verbs; properties(): Property[] };
+  export default function init(options?: {
+    module_or_path?: WebAssembly.Module | string | URL;
+  }): Promise<unknown>;
+}
+declare module '#wasm-url' {
+  const url: string;
+  export default url;
+}
+declare module 'virtual:properties' {
+  import type { Property } from './protocol.ts';
+  /** The settings as the engine declared them when this page was built; empty if it was not there. */
+  const properties: Property[];
+  export default properties;
+}
+declare module 'virtual:content' {
+  /** The panels that have words, in reading order. */
+  export const panels: { id: string; title: string }[];
+}
+declare module '*.md' {
+  /** Sections by their slug (`idea`, `formula`, `try`, `references`, ...), as HTML made at build time. */
+  const sections: Record<string, string>;
+  export default sections;
+}

@@ -1,0 +1,38 @@
+import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
+import { defineConfig } from 'vite';
+import { content } from './build/content.ts';
+import { engineFiles, preloadWasm, properties } from './build/engine.ts';
+
+const root = fileURLToPath(new URL('.', import.meta.url)).replace(/\/$/, '');
+
+/** Mode `gallery` builds the pictures and the lab on a test double of the engine, for tests only. */
+export default defineConfig(({ mode }) => {
+  const gallery = mode === 'gallery';
+  const engine = engineFiles(root, gallery);
+  return {
+    root,
+    base: './',
+    plugins: [content(join(root, 'content/lab')), properties(root, gallery), preloadWasm()],
+    resolve: {
+      alias: [
+        { find: '#wasm-url', replacement: engine.url },
+        { find: '#wasm', replacement: engine.module },
+      ],
+    },
+    worker: { format: 'es' as const },
+    server: { fs: { allow: [join(root, '..')] } },
+    build: {
+      // The oldest browsers with light-dark(): nothing is rewritten for older ones.
+      target: ['chrome123', 'firefox120', 'safari17.5'],
+      outDir: gallery ? 'test-results/gallery' : 'dist',
+      emptyOutDir: true,
+      modulePreload: { polyfill: false },
+      rolldownOptions: {
+        input: gallery
+          ? { index: join(root, 'index.html'), gallery: join(root, 'gallery.html') }
+          : join(root, 'index.html'),
+      },
+    },
+  };
+});
