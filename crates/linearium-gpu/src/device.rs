@@ -278,7 +278,10 @@ async fn adapter() -> Result<wgpu::Adapter, String> {
     adapters
         .into_iter()
         .zip(&names)
-        .find(|(_, name)| name.to_lowercase().contains(&wanted.to_lowercase()))
+        .find(|(_, name)| {
+            name.to_ascii_lowercase()
+                .contains(&wanted.to_ascii_lowercase())
+        })
         .map(|(adapter, _)| adapter)
         .ok_or_else(|| {
             if names.is_empty() {
