@@ -7,11 +7,12 @@ use linearium::lab::Host;
 use linearium::model::session::{Options, Session};
 use linearium::player::Player;
 use linearium::settings::{MAX_CONTEXT, MIN_CONTEXT};
+use linearium_gpu::{AnyPlayer, LabHost};
 use pollster::block_on;
 use serde::Serialize;
 
 use crate::arguments::{Arguments, Flag};
-use crate::backend::{self, AnyPlayer, Choice, Machine};
+use crate::backend::{self, Choice};
 use crate::files::NewFile;
 use crate::models::{self, Source};
 use crate::{Failure, Outcome, say};
@@ -99,8 +100,8 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let json = arguments.raw("json").map(Path::new);
     block_on(async {
         let out = json.map(NewFile::create).transpose()?;
-        let machine = Machine::new(choice).await?;
-        let backends: &[bool] = match (choice, machine.has_gpu()) {
+        let (host, has_gpu) = backend::host(choice).await?;
+        let backends: &[bool] = match (choice, has_gpu) {
             (Choice::Gpu, _) => &[true],
             (_, true) => &[false, true],
             _ => &[false],
@@ -113,7 +114,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
         let mut rows = Vec::new();
         for source in &sources {
             for &gpu in backends {
-                let row = measure(&machine, source, gpu, context, rounds).await?;
+                let row = measure(&host, source, gpu, context, rounds).await?;
                 say(&format!(
                     "{} on {}: prefill {:.0} ({:.0}) tokens/s, decode {:.3} ({:.3}) ms/token",
                     row.model,
@@ -141,7 +142,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
 }
 
 async fn measure(
-    machine: &Machine,
+    host: &LabHost,
     source: &Source,
     gpu: bool,
     context: usize,
@@ -155,8 +156,8 @@ async fn measure(
     let mut session = Session::new(
         stack.clone(),
         &options,
-        machine.segment_tokens(gpu),
-        |layout| machine.player(gpu, layout),
+        host.segment_tokens(gpu),
+        |layout| host.player(gpu, layout),
     )
     .await?;
     let tokens: Vec<u32> = (0..context + DECODED)
@@ -166,7 +167,7 @@ async fn measure(
     let (mut prefill, mut decode) = (Vec::new(), Vec::new());
     for round in 0..=rounds {
         session.reset()?;
-        let start = machine.now_ms();
+        let start = host.now_ms();
         let mut done = 0;
         while done < context {
             let n = session.next_segment(context - done);
@@ -174,7 +175,7 @@ async fn measure(
             done += n;
         }
         wait(&mut session).await?;
-        let between = machine.now_ms();
+        let between = host.now_ms();
         for token in decoded {
             session.feed(&[*token], None).await?;
             // The next token would be chosen from what is read here.
@@ -183,7 +184,7 @@ async fn measure(
         // The first round pays for page faults and shader compilation.
         if round > 0 {
             prefill.push(between - start);
-            decode.push(machine.now_ms() - between);
+            decode.push(host.now_ms() - between);
         }
     }
     Ok(Row {

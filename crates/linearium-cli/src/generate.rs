@@ -10,7 +10,7 @@ use linearium::settings::MAX_CONTEXT;
 use pollster::block_on;
 
 use crate::arguments::{Arguments, Flag};
-use crate::backend::{self, Choice, Machine};
+use crate::backend::{self, Choice};
 use crate::models::{self, Source};
 use crate::{Failure, Outcome};
 
@@ -79,18 +79,15 @@ async fn generate(
             source.name()
         )));
     }
-    let machine = Machine::new(choice).await?;
-    let gpu = machine.has_gpu();
+    let (host, gpu) = backend::host(choice).await?;
     let options = Options {
         capacity,
         ..Options::default()
     };
-    let segment = machine.segment_tokens(gpu).min(tokens.len());
+    let segment = host.segment_tokens(gpu).min(tokens.len());
     let vocab = stack.vocab;
-    let mut session = Session::new(stack, &options, segment, |layout| {
-        machine.player(gpu, layout)
-    })
-    .await?;
+    let mut session =
+        Session::new(stack, &options, segment, |layout| host.player(gpu, layout)).await?;
     let mut out = io::stdout().lock();
     for _ in 0..count {
         let mut last = 0;

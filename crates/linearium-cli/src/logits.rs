@@ -9,7 +9,7 @@ use linearium::settings::MAX_CONTEXT;
 use pollster::block_on;
 
 use crate::arguments::{Arguments, Flag};
-use crate::backend::{self, Choice, Machine};
+use crate::backend::{self, Choice};
 use crate::files::{self, NewFile};
 use crate::models::{self, Source};
 use crate::safetensors::{Entry, f32_bytes, write_header};
@@ -91,15 +91,14 @@ async fn write(
     }
     let tokens: Vec<u32> = read.bytes.iter().take(limit).map(|&b| b.into()).collect();
     let mut file = NewFile::create(out)?;
-    let machine = Machine::new(choice).await?;
-    let gpu = machine.has_gpu();
+    let (host, gpu) = backend::host(choice).await?;
     let options = Options {
         capacity: tokens.len(),
         ..Options::default()
     };
-    let segment = piece.unwrap_or(machine.segment_tokens(gpu));
+    let segment = piece.unwrap_or(host.segment_tokens(gpu));
     let mut session = Session::new(stack.clone(), &options, segment, |layout| {
-        machine.player(gpu, layout)
+        host.player(gpu, layout)
     })
     .await?;
     let backend = session.player.backend();

@@ -6,11 +6,12 @@ use std::path::Path;
 use linearium::lab::{Lab, MAX_SAMPLES};
 use linearium::settings::{Kind, MAX_CONTEXT, PROPERTIES, Settings, property};
 use linearium::views::{Cell, Drawing, Panel, Table};
+use linearium_gpu::LabHost;
 use pollster::block_on;
 use serde::Serialize;
 
 use crate::arguments::{Arguments, Flag};
-use crate::backend::{self, Machine};
+use crate::backend;
 use crate::files::{self, NewFile};
 use crate::models::{self, Source};
 use crate::{Failure, Outcome, note, say};
@@ -112,8 +113,9 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let json = arguments.raw("json").map(Path::new);
     block_on(async {
         let out = json.map(NewFile::create).transpose()?;
-        let mut lab = Lab::new(Machine::new(choice).await?);
-        if lab.host().has_gpu() {
+        let (host, has_gpu) = backend::host(choice).await?;
+        let mut lab = Lab::new(host);
+        if has_gpu {
             lab.gpu_is_ready();
         }
         lab.configure(&settings.to_query());
@@ -224,7 +226,7 @@ fn settings(arguments: &Arguments, source: &Source, recall: bool) -> Result<Sett
 
 /// Gives the lab the files that it needs.
 fn provide(
-    lab: &mut Lab<Machine>,
+    lab: &mut Lab<LabHost>,
     arguments: &Arguments,
     source: &Source,
     settings: &Settings,
@@ -257,7 +259,7 @@ fn provide(
 }
 
 /// Lets the lab work until everything is answered.
-async fn finish(lab: &mut Lab<Machine>, panel: &str) -> Outcome {
+async fn finish(lab: &mut Lab<LabHost>, panel: &str) -> Outcome {
     let mut last = None;
     loop {
         let progress = lab.advance(200.0).await;

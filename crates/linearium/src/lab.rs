@@ -237,7 +237,9 @@ impl<H: Host> Lab<H> {
         self.sides.retain(|side| side.wanted.model != id);
         self.recall = self.recall.take().filter(|job| job.model != id);
         self.speeds.remove(id);
-        self.clamp_look(&mut Vec::new());
+        let mut notices = Vec::new();
+        self.clamp_look(&mut notices);
+        self.notices.append(&mut notices);
         let mut description = self.facts().map_or(String::new(), |f| f.description);
         if !self.models[id].reads_bytes {
             description.push_str(

@@ -174,9 +174,9 @@ pub static PROPERTIES: &[Property] = &[
         },
         default: "0",
         unit: "bytes",
-        help: "Where in the sample or held-out text to begin; it wraps around at the end.",
+        help: "Where in the text to begin; the sample and the held-out text wrap around at the end.",
         comparable: false,
-        when: &["input=sample", "input=heldout", "input=passkey"],
+        when: &["input=sample", "input=heldout", "input=file"],
         suggest: "",
     },
     Property {
