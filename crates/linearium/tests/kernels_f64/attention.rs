@@ -50,7 +50,7 @@ fn attention_f64(p: &SoftmaxAttention, q: &[f32], k_cache: &[f32], v_cache: &[f3
 
 #[test]
 fn softmax_attention_equals_f64_across_every_cut() {
-    let mut rng = Rng(31);
+    let mut rng = Rng::new(31);
     for t in LENGTHS {
         for (index, (heads, kv_heads, key)) in
             [(1, 1, 2), (4, 2, 32), (3, 1, 10), (2, 2, 64), (1, 1, 70)]

@@ -56,7 +56,7 @@ fn activate_f64(
 
 #[test]
 fn activate_equals_f64() {
-    let mut rng = Rng(11);
+    let mut rng = Rng::new(11);
     for t in LENGTHS {
         for width in [1, 6, 16, 37] {
             for function in FUNCTIONS {
@@ -204,7 +204,7 @@ fn the_threshold_takes_what_is_at_or_below_it() {
 
 #[test]
 fn exp_multiply_equals_f64() {
-    let mut rng = Rng(12);
+    let mut rng = Rng::new(12);
     for t in LENGTHS {
         for width in [1, 7, 16, 50] {
             let (stride, offset) = (width + rng.below(9), rng.below(5));
@@ -252,7 +252,7 @@ fn exp_multiply_equals_f64() {
 
 #[test]
 fn scaled_add_equals_f64() {
-    let mut rng = Rng(13);
+    let mut rng = Rng::new(13);
     for t in LENGTHS {
         for (groups, per) in [(1, 1), (5, 1), (3, 64), (4, 7), (37, 1)] {
             for flags in 0..4 {
@@ -307,7 +307,7 @@ fn scaled_add_equals_f64() {
 
 #[test]
 fn swiglu_equals_f64() {
-    let mut rng = Rng(14);
+    let mut rng = Rng::new(14);
     for t in LENGTHS {
         for width in [1, 6, 33, 128] {
             let (gate_stride, gate_offset) = (width + rng.below(9), rng.below(5));
@@ -347,7 +347,7 @@ fn swiglu_equals_f64() {
 
 #[test]
 fn cross_entropy_equals_f64() {
-    let mut rng = Rng(15);
+    let mut rng = Rng::new(15);
     for t in LENGTHS {
         for vocab in [1, 2, 17, 256, 301] {
             let logits = rng.values(t * vocab, -12.0, 12.0);

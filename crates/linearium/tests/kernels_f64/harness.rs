@@ -2,6 +2,7 @@
 
 use bytemuck::Pod;
 use fearless_simd::Level;
+use linearium::random::Random;
 use linearium::recording::{Kernel, Params};
 
 /// Token counts: nothing, one, around a GPU chunk of 64, and more than one CPU tile.
@@ -27,27 +28,23 @@ pub fn levels() -> Vec<Level> {
     levels
 }
 
-/// Splitmix64, so that a failure repeats.
-pub struct Rng(pub u64);
+/// Seeded inputs, so that a failure repeats.
+pub struct Rng(Random);
 
 impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+    /// Equal seeds give equal inputs.
+    pub fn new(seed: u64) -> Rng {
+        Rng(Random::new(seed))
     }
 
     /// A whole number below `n`.
     pub fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
+        self.0.below(n)
     }
 
     /// Uniform in `low..high`.
     pub fn value(&mut self, low: f32, high: f32) -> f32 {
-        let unit = (self.next() >> 40) as f32 / (1 << 24) as f32;
-        low + (high - low) * unit
+        low + (high - low) * self.0.uniform() as f32
     }
 
     /// `n` of them.

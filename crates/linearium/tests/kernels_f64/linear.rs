@@ -36,7 +36,7 @@ fn matmul_f64(
 
 #[test]
 fn matmul_equals_f64() {
-    let mut rng = Rng(1);
+    let mut rng = Rng::new(1);
     let shapes = [
         (1, 1),
         (3, 5),
@@ -130,7 +130,7 @@ fn causal_conv_f64(
 
 #[test]
 fn causal_conv_equals_f64_across_every_cut() {
-    let mut rng = Rng(2);
+    let mut rng = Rng::new(2);
     for t in LENGTHS {
         for (channels, width) in [(1, 1), (5, 2), (16, 4), (37, 4), (3, 16), (64, 3)] {
             let flags = rng.below(4) as u32;
@@ -217,7 +217,7 @@ fn rms_norm_f64(p: &rms_norm::RmsNorm, x: &[f32], weight: &[f32], z: &[f32]) -> 
 
 #[test]
 fn rms_norm_equals_f64() {
-    let mut rng = Rng(3);
+    let mut rng = Rng::new(3);
     for t in LENGTHS {
         for (groups, group, weight_groups) in
             [(1, 1, 1), (1, 192, 1), (3, 7, 3), (4, 33, 1), (2, 16, 2)]
@@ -263,7 +263,7 @@ fn rms_norm_equals_f64() {
 
 #[test]
 fn embed_copies_rows() {
-    let mut rng = Rng(4);
+    let mut rng = Rng::new(4);
     for t in LENGTHS {
         for d in [1, 5, 192] {
             let table = rng.values(256 * d, -1.0, 1.0);
@@ -293,7 +293,7 @@ fn embed_copies_rows() {
 
 #[test]
 fn rotary_equals_f64() {
-    let mut rng = Rng(5);
+    let mut rng = Rng::new(5);
     for t in LENGTHS {
         for (heads, key) in [(1, 2), (3, 6), (2, 64), (4, 34)] {
             let (stride, offset) = (heads * key + rng.below(9), rng.below(5));
