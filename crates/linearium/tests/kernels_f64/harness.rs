@@ -100,14 +100,16 @@ pub fn output(len: usize) -> Vec<f32> {
     out
 }
 
-/// Root-mean-square difference over root-mean-square value.
-pub fn rms_ratio(got: &[f32], want: &[f64]) -> f64 {
+/// Root-mean-square difference over root-mean-square value, or over `size` where that is more: the
+/// size of the terms of a sum, for results so few that they could all cancel.
+fn rms_ratio(got: &[f32], want: &[f64], size: f64) -> f64 {
     let mut difference = 0.0;
     let mut value = 0.0;
     for (&g, &w) in got.iter().zip(want) {
         difference += (f64::from(g) - w).powi(2);
         value += w * w;
     }
+    let value = f64::max(value, size * size * want.len() as f64);
     if difference == 0.0 {
         0.0
     } else {
@@ -117,25 +119,21 @@ pub fn rms_ratio(got: &[f32], want: &[f64]) -> f64 {
 
 /// Compares `got`, an [`output`], with the f64 result, as a ratio of root mean squares.
 #[track_caller]
-pub fn assert_close(what: &str, got: &[f32], want: &[f64], tolerance: f64) {
+pub fn assert_close(what: &str, got: &[f32], want: &[f64], size: f64, tolerance: f64) {
     assert_eq!(got.len(), want.len() + 40, "{what}: length");
     let (got, behind) = got.split_at(want.len());
     assert!(
         behind.iter().all(|&x| x == UNTOUCHED),
         "{what}: written behind the end"
     );
-    let ratio = rms_ratio(got, want);
-    assert!(
-        ratio <= tolerance,
-        "{what}: RMS ratio {ratio:e} above {tolerance:e}"
-    );
+    assert_state_close(what, got, want, size, tolerance);
 }
 
 /// The same for a state, which has nothing behind it.
 #[track_caller]
-pub fn assert_state_close(what: &str, got: &[f32], want: &[f64], tolerance: f64) {
+pub fn assert_state_close(what: &str, got: &[f32], want: &[f64], size: f64, tolerance: f64) {
     assert_eq!(got.len(), want.len(), "{what}: length");
-    let ratio = rms_ratio(got, want);
+    let ratio = rms_ratio(got, want, size);
     assert!(
         ratio <= tolerance,
         "{what}: RMS ratio {ratio:e} above {tolerance:e}"
