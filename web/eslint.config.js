@@ -3,7 +3,7 @@ import { configs as lit } from 'eslint-plugin-lit';
 import typescript from 'typescript-eslint';
 
 export default typescript.config(
-  { ignores: ['**/dist/**', '**/test-results/**', 'web/public/**', '**/results/**'] },
+  { ignores: ['**/dist/**', '**/dist-gallery/**', 'web/public/**', '**/results/**'] },
   js.configs.recommended,
   ...typescript.configs.strict,
   lit['flat/recommended'],

@@ -25,7 +25,7 @@ export default defineConfig(({ mode }) => {
     build: {
       // The oldest browsers with light-dark(): nothing is rewritten for older ones.
       target: ['chrome123', 'firefox120', 'safari17.5'],
-      outDir: gallery ? 'test-results/gallery' : 'dist',
+      outDir: gallery ? 'dist-gallery' : 'dist',
       emptyOutDir: true,
       modulePreload: { polyfill: false },
       rolldownOptions: {

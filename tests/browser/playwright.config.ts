@@ -67,7 +67,7 @@ export default defineConfig({
   ],
   webServer: [
     {
-      command: `npm run --silent build:gallery && ${preview('test-results/gallery', 4174)}`,
+      command: `npm run --silent build:gallery && ${preview('dist-gallery', 4174)}`,
       cwd: '../../web',
       url: `${GALLERY}/gallery.html`,
       reuseExistingServer: true,

@@ -248,14 +248,25 @@ impl GpuPlayer {
         self.shared.queue.write_buffer(&self.params, 0, bytes);
     }
 
-    /// One dispatch for each stage that has work.
-    fn encode(&mut self, recording: &Recording) -> Result<wgpu::CommandBuffer, String> {
+    /// One dispatch for each stage that has work, with the time at the start and at the end.
+    fn encode(
+        &mut self,
+        recording: &Recording,
+        times: Option<&Times>,
+    ) -> Result<wgpu::CommandBuffer, String> {
         let mut encoder = self
             .shared
             .device
             .create_command_encoder(&Default::default());
         {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                label: None,
+                timestamp_writes: times.map(|times| wgpu::ComputePassTimestampWrites {
+                    query_set: &times.queries,
+                    beginning_of_pass_write_index: Some(0),
+                    end_of_pass_write_index: Some(1),
+                }),
+            });
             for (i, p) in recording.passes.iter().enumerate() {
                 let pipelines = self.pipelines(p)?;
                 let group = self.bind_group(p)?;
@@ -277,14 +288,79 @@ impl GpuPlayer {
                 }
             }
         }
+        if let Some(times) = times {
+            encoder.resolve_query_set(&times.queries, 0..2, &times.resolved, 0);
+            encoder.copy_buffer_to_buffer(&times.resolved, 0, &times.staging, 0, TIMES_BYTES);
+        }
         Ok(encoder.finish())
     }
 
-    fn submit(&mut self, recording: &Recording) -> Result<(), String> {
+    fn submit(&mut self, recording: &Recording, times: Option<&Times>) -> Result<(), String> {
         self.upload_params(recording);
-        let commands = self.encode(recording)?;
+        let commands = self.encode(recording, times)?;
         self.shared.queue.submit([commands]);
         Ok(())
+    }
+
+    /// Plays a recording and gives the seconds that the GPU took for it, by its own clock; `None`
+    /// if the device was made without [`wgpu::Features::TIMESTAMP_QUERY`].
+    ///
+    /// # Errors
+    /// As [`Player::play`] and [`Player::read`].
+    pub async fn time(&mut self, recording: &Recording) -> Result<Option<f64>, String> {
+        self.usable()?;
+        let device = self.shared.device.clone();
+        if !device.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
+            return Ok(None);
+        }
+        let (times, pending) = scoped(&device, || {
+            let times = Times::new(&device);
+            self.submit(recording, Some(&times)).map(|()| times)
+        });
+        self.pending.extend(pending);
+        let times = times?;
+        self.usable()?;
+        map(&self.shared, &times.staging).await?;
+        let view = times.staging.get_mapped_range(..).map_err(|e| {
+            format!("The times that the GPU took could not be read ({e}); start again.")
+        })?;
+        let mut ticks = [0u64; 2];
+        bytemuck::cast_slice_mut(&mut ticks).copy_from_slice(&view);
+        let nanoseconds = ticks[1].saturating_sub(ticks[0]) as f64
+            * f64::from(self.shared.queue.get_timestamp_period());
+        Ok(Some(nanoseconds * 1e-9))
+    }
+}
+
+/// Two times of the GPU's clock.
+const TIMES_BYTES: u64 = 16;
+
+/// Where the start and the end of a recording are noted.
+struct Times {
+    queries: wgpu::QuerySet,
+    resolved: wgpu::Buffer,
+    staging: wgpu::Buffer,
+}
+
+impl Times {
+    fn new(device: &wgpu::Device) -> Times {
+        let buffer = |usage| {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("times"),
+                size: TIMES_BYTES,
+                usage,
+                mapped_at_creation: false,
+            })
+        };
+        Times {
+            queries: device.create_query_set(&wgpu::QuerySetDescriptor {
+                label: Some("times"),
+                ty: wgpu::QueryType::Timestamp,
+                count: 2,
+            }),
+            resolved: buffer(wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC),
+            staging: buffer(wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST),
+        }
     }
 }
 
@@ -323,7 +399,7 @@ impl Player for GpuPlayer {
             return Ok(());
         }
         let device = self.shared.device.clone();
-        let (played, pending) = scoped(&device, || self.submit(recording));
+        let (played, pending) = scoped(&device, || self.submit(recording, None));
         self.pending.extend(pending);
         played?;
         self.usable()

@@ -1,13 +1,18 @@
 //! The verbs that a page calls. Everything behind them is `linearium`; here is only what turns
 //! values into JavaScript's.
 //!
-//! One call at a time: the worker that owns a [`Lab`] waits for a promise before it calls again.
+//! One call at a time: the worker that owns a [`Lab`] waits for a promise before it calls again,
+//! except for the start of the GPU, beside which everything goes on.
 
-use js_sys::{Error, Reflect};
+use std::cell::Cell;
+use std::rc::Rc;
+
+use js_sys::{Error, Promise, Reflect};
 use linearium::settings::PROPERTIES;
 use linearium_gpu::LabHost;
 use serde::Serialize;
 use wasm_bindgen::prelude::{JsCast, JsValue, wasm_bindgen};
+use wasm_bindgen_futures::future_to_promise;
 
 /// The version of the crate, as the page shows it.
 #[wasm_bindgen]
@@ -40,7 +45,12 @@ fn error(sentence: String) -> JsValue {
 
 /// The lab, see `linearium::lab::Lab`.
 #[wasm_bindgen]
-pub struct Lab(linearium::lab::Lab<LabHost>);
+pub struct Lab {
+    lab: linearium::lab::Lab<Rc<LabHost>>,
+    host: Rc<LabHost>,
+    /// Set when the GPU has passed its self-check, until the lab has been told.
+    gpu_passed: Rc<Cell<bool>>,
+}
 
 #[wasm_bindgen]
 impl Lab {
@@ -48,7 +58,12 @@ impl Lab {
     #[wasm_bindgen(constructor)]
     #[allow(clippy::new_without_default)] // a constructor for JavaScript
     pub fn new() -> Lab {
-        Lab(linearium::lab::Lab::new(LabHost::new(now_ms)))
+        let host = Rc::new(LabHost::new(now_ms));
+        Lab {
+            lab: linearium::lab::Lab::new(host.clone()),
+            host,
+            gpu_passed: Rc::default(),
+        }
     }
 
     /// All settings: an array of `Property`.
@@ -58,7 +73,7 @@ impl Lab {
 
     /// Takes new settings; the newest wins. Gives a `Configured`.
     pub fn configure(&mut self, query: &str) -> JsValue {
-        object(&self.0.configure(query))
+        object(&self.lab.configure(query))
     }
 
     /// Gives a model's two files under the id of a need; gives one line about it.
@@ -72,7 +87,7 @@ impl Lab {
         config: &[u8],
         weights: Vec<u8>,
     ) -> Result<String, JsValue> {
-        self.0.provide_model(id, config, weights).map_err(error)
+        self.lab.provide_model(id, config, weights).map_err(error)
     }
 
     /// Gives a text under the id of a need.
@@ -81,34 +96,39 @@ impl Lab {
     /// An `Error` with one sentence.
     #[wasm_bindgen(js_name = provideText)]
     pub fn provide_text(&mut self, id: &str, bytes: Vec<u8>) -> Result<(), JsValue> {
-        self.0.provide_text(id, bytes).map_err(error)
+        self.lab.provide_text(id, bytes).map_err(error)
     }
 
-    /// Makes a GPU device and checks every kernel on it; gives the report.
-    ///
-    /// # Errors
-    /// An `Error` with one sentence; the lab goes on on the CPU.
-    #[wasm_bindgen(js_name = startGpu)]
-    pub async fn start_gpu(&mut self) -> Result<String, JsValue> {
-        self.0.host().start_gpu().await.map_err(error)?;
-        self.0.gpu_is_ready();
-        Ok(self.0.host().report())
+    /// Makes a GPU device and checks every kernel on it; gives a promise of the report, or of an
+    /// `Error` with one sentence. The lab may be used meanwhile, on the CPU.
+    #[wasm_bindgen(js_name = startGpu, unchecked_return_type = "Promise<string>")]
+    pub fn start_gpu(&self) -> Promise {
+        let (host, passed) = (self.host.clone(), self.gpu_passed.clone());
+        // Nothing of the lab is borrowed while the device works.
+        future_to_promise(async move {
+            host.start_gpu().await.map_err(error)?;
+            passed.set(true);
+            Ok(host.report().into())
+        })
     }
 
     /// A hook for tests: the device is lost, as when a driver is reset.
     #[wasm_bindgen(js_name = loseGpu)]
     pub fn lose_gpu(&self) {
-        self.0.host().lose_gpu();
+        self.host.lose_gpu();
     }
 
     /// Works for about so many milliseconds; gives a `Progress`.
     pub async fn advance(&mut self, budget_ms: f64) -> JsValue {
-        object(&self.0.advance(budget_ms).await)
+        if self.gpu_passed.take() {
+            self.lab.gpu_is_ready();
+        }
+        object(&self.lab.advance(budget_ms).await)
     }
 
     /// The panel with this id, or undefined while there is nothing to show.
     pub fn panel(&self, id: &str) -> JsValue {
-        self.0
+        self.lab
             .panel(id)
             .map_or(JsValue::UNDEFINED, |panel| object(&panel))
     }
@@ -116,16 +136,16 @@ impl Lab {
     /// Asks for the recall grid with so many texts a length.
     #[wasm_bindgen(js_name = measureRecall)]
     pub fn measure_recall(&mut self, samples: usize) {
-        self.0.measure_recall(samples);
+        self.lab.measure_recall(samples);
     }
 
     /// Stops what is going on; what was measured stays.
     pub fn cancel(&mut self) {
-        self.0.cancel();
+        self.lab.cancel();
     }
 
     /// The self-check of the kernels, to be copied.
     pub fn report(&self) -> String {
-        self.0.host().report()
+        self.host.report()
     }
 }

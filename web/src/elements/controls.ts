@@ -44,6 +44,25 @@ export class LinControls extends LitElement {
         border-top: 0;
         padding-top: 0;
       }
+      /* On a narrow screen closed groups stand beside each other. */
+      @media (max-width: 899px) {
+        :host {
+          display: flex;
+          flex-wrap: wrap;
+          gap: 0 1.6rem;
+        }
+        section,
+        section:first-of-type {
+          flex: none;
+          padding: 0.1rem 0;
+          border: 0;
+        }
+        section:has(details[open]) {
+          flex: 1 1 100%;
+          padding: 0.3rem 0 0.9rem;
+          border-bottom: 1px solid var(--line);
+        }
+      }
       section > details > summary {
         width: 100%;
         font-size: 0.74rem;
@@ -120,7 +139,7 @@ export class LinControls extends LitElement {
         font-size: 0.88rem;
       }
       input[type='number'] {
-        width: 5.4rem;
+        width: 5rem;
         text-align: right;
         font-variant-numeric: tabular-nums;
         appearance: textfield;

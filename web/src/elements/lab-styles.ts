@@ -96,7 +96,7 @@ export const labStyles = css`
   }
   @media (min-width: 900px) {
     .body {
-      grid-template-columns: minmax(270px, 20rem) minmax(0, 1fr);
+      grid-template-columns: clamp(290px, 26vw, 23rem) minmax(0, 1fr);
     }
     .rail {
       position: sticky;
@@ -199,7 +199,7 @@ export const labStyles = css`
   }
   .status .check {
     min-width: 0;
-    max-width: 46ch;
+    max-width: 80ch;
     overflow: hidden;
     text-overflow: ellipsis;
     white-space: nowrap;

@@ -340,14 +340,10 @@ export class LineariumLab extends LitElement implements EngineListener {
     const p = this.progressNow;
     const busy = this.busyShown && p?.state === 'working';
     const check =
-      this.gpuOk === undefined
-        ? ''
-        : this.gpuOk
-          ? `GPU self-check passed: ${this.gpuReport}`
-          : `No GPU: ${this.gpuReport}`;
+      this.gpuOk === undefined ? '' : this.gpuOk ? 'GPU self-check passed' : `No GPU: ${this.gpuReport}`;
     return html`<div class="status">
       <span class="backend"><i class=${p ? 'on' : ''}></i>${p?.backend || 'starting the engine …'}</span>
-      <span class="check" title=${check}>${check}</span>
+      <span class="check" title=${this.gpuReport}>${check}</span>
       <span class="work" ?hidden=${!busy}>
         <progress aria-label="Progress" max=${p?.total || 1} .value=${p?.done ?? 0}></progress>
         <span>${p?.message}</span>

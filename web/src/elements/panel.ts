@@ -224,10 +224,12 @@ export class LinPanel extends LitElement {
     </dl>`;
   }
 
-  /** Text and tables take the whole width; the last of an odd number of pictures does too. */
+  /** Text and tables take the whole width; the last of an odd number of pictures over positions does too. */
   private isWide(panel: Panel, index: number): boolean {
     const wide = (i: number): boolean => panel.views[i].kind === 'tokens' || panel.views[i].kind === 'table';
+    const view = panel.views[index];
     if (wide(index)) return true;
+    if (!('xIsPosition' in view && view.xIsPosition)) return false;
     let start = index;
     while (start > 0 && !wide(start - 1)) start -= 1;
     let end = index;

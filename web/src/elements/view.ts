@@ -5,7 +5,7 @@ import { guard } from 'lit/directives/guard.js';
 import type { Cursor } from '../views/cursor.ts';
 import type { Frame, LegendItem, Plot, AxisScale } from '../views/axes.ts';
 import { fileName, pngOf, save, svgOf } from '../views/export.ts';
-import { drawHeatmap } from '../views/heatmap.ts';
+import { commonExtent, comparedWith, drawHeatmap } from '../views/heatmap.ts';
 import { drawHistogram } from '../views/histogram.ts';
 import { drawLines, nearest } from '../views/lines.ts';
 import { PALETTES, runLabel, type Theme } from '../views/palette.ts';
@@ -73,7 +73,7 @@ export class LinView extends LitElement {
         max-height: 15.5rem;
         overflow: auto;
         padding: 0.55rem 0.7rem;
-        background: var(--sunken);
+        background: var(--surface);
         border: 1px solid var(--line);
         border-radius: var(--radius);
         font-family: var(--mono);
@@ -290,7 +290,11 @@ export class LinView extends LitElement {
         break;
       }
       case 'heatmap': {
-        const { drawing, plot, x, paint } = drawHeatmap(view, frame);
+        const { drawing, plot, x, paint } = drawHeatmap(
+          view,
+          frame,
+          commonExtent(comparedWith(view, this.panel)),
+        );
         this.drawn = { base: drawing, plot, x, styles: [], paint };
         break;
       }

@@ -18,14 +18,20 @@ const FIRST_ANSWER_MS = 80;
 const DRAWING_LIMIT_MS = 2_000;
 /** An awaited call that is not back by then will not come back: the GPU driver hangs. */
 const CALL_LIMIT_MS = 30_000;
+/** A software device checks its kernels slowly, and nothing waits for it. */
+const GPU_LIMIT_MS = 120_000;
 
 const scope = self as unknown as DedicatedWorkerGlobalScope;
 const post = (message: FromWorker, transfer: Transferable[] = []): void =>
   scope.postMessage(message, transfer);
 const sentenceOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
+/** An awaited call did not come back: the module may not be called again. */
+class NoAnswer extends Error {}
+
 let lab: Lab | undefined;
 let generation = 0;
+let query = '';
 let inbox: ToWorker[] = [];
 let running = false;
 let dead = false;
@@ -61,12 +67,12 @@ function die(sentence: string, gpu: boolean): void {
   post({ type: 'trap', sentence, gpu });
 }
 
-function within<T>(promise: Promise<T>, what: string): Promise<T> {
+function within<T>(promise: Promise<T>, limitMs: number): Promise<T> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
-      die(`${what} did not come back within ${CALL_LIMIT_MS / 1000} s`, true);
-      reject(new Error('no answer'));
-    }, CALL_LIMIT_MS);
+    const timer = setTimeout(
+      () => reject(new NoAnswer(`the GPU did not answer within ${limitMs / 1000} s`)),
+      limitMs,
+    );
     promise.then(resolve, reject).finally(() => clearTimeout(timer));
   });
 }
@@ -80,7 +86,8 @@ async function start(wasm: WebAssembly.Module | null): Promise<void> {
 function configure(message: Extract<ToWorker, { type: 'configure' }>): void {
   generation = message.generation;
   gpuWanted = message.gpu;
-  const configured = lab!.configure(message.query);
+  query = message.query;
+  const configured = lab!.configure(query);
   changed.clear();
   // The first answer to a new setting waits for nothing.
   panelsAt = -Infinity;
@@ -103,6 +110,8 @@ async function handle(message: ToWorker): Promise<void> {
         id: message.id,
         description: lab!.provideModel(message.id, message.config, message.weights),
       });
+      // Its facts are known now, and with them what of the settings fits it.
+      post({ type: 'configured', generation, configured: lab!.configure(query) });
       working = true;
       return;
     case 'text':
@@ -170,7 +179,7 @@ function mayShow(): boolean {
 }
 
 async function slice(): Promise<void> {
-  const progress: Progress = await within(lab!.advance(SLICE_MS), 'the calculation');
+  const progress: Progress = await within(lab!.advance(SLICE_MS), CALL_LIMIT_MS);
   working = progress.state === 'working';
   for (const id of progress.changed) changed.add(id);
   if (!working) answered = true;
@@ -178,16 +187,23 @@ async function slice(): Promise<void> {
   post({ type: 'progress', generation, progress });
 }
 
-/** The GPU is started after the first answer, so that nothing on screen waits for its self-check. */
-async function startGpu(): Promise<void> {
+/**
+ * The GPU is started after the first answer, and everything else goes on beside it: its self-check may
+ * take seconds where the device is slow.
+ */
+function startGpu(): void {
   gpuTried = true;
-  try {
-    post({ type: 'gpu', ok: true, report: await within(lab!.startGpu(), 'the GPU') });
-    working = true;
-  } catch (error) {
-    if (isTrap(error)) throw error;
-    post({ type: 'gpu', ok: false, report: sentenceOf(error) });
-  }
+  within(lab!.startGpu(), GPU_LIMIT_MS).then(
+    (report) => {
+      post({ type: 'gpu', ok: true, report });
+      working = true;
+      void serve();
+    },
+    (error: unknown) => {
+      if (isTrap(error)) die(sentenceOf(error), true);
+      else post({ type: 'gpu', ok: false, report: sentenceOf(error) });
+    },
+  );
 }
 
 async function serve(): Promise<void> {
@@ -209,11 +225,11 @@ async function serve(): Promise<void> {
       }
       if (lab && working) await slice();
       else if (!lab || inbox.length === 0) break;
-      if (lab && gpuWanted && !gpuTried && answered && generation > 0) await startGpu();
+      if (lab && gpuWanted && !gpuTried && answered && generation > 0) startGpu();
       await breathe();
     }
   } catch (error) {
-    if (!dead) die(sentenceOf(error), false);
+    if (!dead) die(sentenceOf(error), error instanceof NoAnswer);
   } finally {
     running = false;
   }

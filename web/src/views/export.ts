@@ -1,7 +1,7 @@
 /** Files made of a view: SVG that carries everything it needs, PNG of it at twice the size, CSV. */
 import { nothing, render, svg, type SVGTemplateResult } from 'lit';
 import { FONT_FAMILY, type Frame } from './axes.ts';
-import { drawHeatmap } from './heatmap.ts';
+import { commonExtent, comparedWith, drawHeatmap } from './heatmap.ts';
 import { drawHistogram } from './histogram.ts';
 import { drawLines } from './lines.ts';
 import { PALETTES } from './palette.ts';
@@ -87,7 +87,7 @@ export function svgOf(view: View, panel: Panel, link: string): string {
   if (view.kind === 'lines') body = drawLines(view, frame).drawing;
   else if (view.kind === 'histogram') body = drawHistogram(view, frame).drawing;
   else if (view.kind === 'heatmap') {
-    const drawn = drawHeatmap(view, frame);
+    const drawn = drawHeatmap(view, frame, commonExtent(comparedWith(view, panel)));
     const canvas = document.createElement('canvas');
     drawn.paint(canvas);
     const { left, right, top, bottom } = drawn.plot;

@@ -16,7 +16,7 @@ import {
 } from './axes.ts';
 import { axisTitle, formatTick } from './format.ts';
 import { colourOf, SEQUENTIAL, TWO_SIDED } from './palette.ts';
-import type { Axis, Heatmap } from './types.ts';
+import type { Axis, Heatmap, Panel } from './types.ts';
 
 export interface DrawnHeatmap {
   drawing: SVGTemplateResult;
@@ -44,9 +44,23 @@ function bandAxis(labels: string[], from: number, to: number): (index: number) =
   return (index) => from + step * (index + 0.5);
 }
 
-export function drawHeatmap(data: Heatmap, frame: Frame): DrawnHeatmap {
+/** Lowest and highest value of all matrices that are to have one colour scale. */
+export function commonExtent(all: Heatmap[]): [number, number] | undefined {
+  return extent(
+    all.map((h) => h.values),
+    all.some((h) => h.value.scale === 'log'),
+  );
+}
+
+/** The matrices of a panel that show the same quantity: two runs have one colour scale. */
+export function comparedWith(data: Heatmap, panel: Panel): Heatmap[] {
+  return panel.views.filter((v): v is Heatmap => v.kind === 'heatmap' && v.value.label === data.value.label);
+}
+
+/** `shared` is the range of the values of this matrix and of those that it is compared with. */
+export function drawHeatmap(data: Heatmap, frame: Frame, shared = commonExtent([data])): DrawnHeatmap {
   const { palette, font } = frame;
-  const { at, map } = colourScale(data.value, extent([data.values], data.value.scale === 'log'));
+  const { at, map } = colourScale(data.value, shared);
   const xAxis: Axis = { ...data.x, domain: data.x.domain ?? [0, data.columns] };
   const yAxis: Axis = { ...data.y, domain: data.y.domain ?? [0, data.rows] };
   const named = data.rowLabels.length === data.rows && data.rows > 0;

@@ -147,6 +147,9 @@ fn cpu(level: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]
     dispatch!(level, simd => scan_elementwise(simd, &params.unpack(), reads, writes));
 }
 
+/// Vectors of channels that are taken together: they share the loads of B, C and constants.
+const VECTORS: usize = 2;
+
 #[inline(always)]
 fn scan_elementwise<S: Simd>(
     simd: S,
@@ -161,59 +164,71 @@ fn scan_elementwise<S: Simd>(
         unreachable!()
     };
     let (channels, n, lanes) = (p.channels as usize, p.states as usize, S::f32s::LEN);
-    // A vector of channels at a time, their states and decay rates side by side, so that the sum
-    // over the states needs no sum over the lanes. Zeros where a vector has no channel.
-    let mut tile = vec![0.0; 2 * n * lanes];
-    let (a_tile, h_tile) = tile.split_at_mut(n * lanes);
-    for first in (0..channels).step_by(lanes) {
-        let block = first..channels.min(first + lanes);
-        for d in block.clone() {
-            for i in 0..n {
-                a_tile[i * lanes + d - first] = a[d * n + i];
-                h_tile[i * lanes + d - first] = state[d * n + i];
-            }
+    let block = VECTORS * lanes;
+    // A block of channels at a time, their states and decay rates side by side, so that the sum
+    // over the states needs no sum over the lanes. Zeros where a block has no channel.
+    let mut tile = vec![0.0; 2 * n * block];
+    let (a_tile, h_tile) = tile.split_at_mut(n * block);
+    for first in (0..channels).step_by(block) {
+        let here = block.min(channels - first);
+        if here < block {
+            a_tile.fill(0.0);
+            h_tile.fill(0.0);
         }
-        if block.len() < lanes {
+        for d in 0..here {
             for i in 0..n {
-                a_tile[i * lanes + block.len()..(i + 1) * lanes].fill(0.0);
-                h_tile[i * lanes + block.len()..(i + 1) * lanes].fill(0.0);
+                a_tile[i * block + d] = a[(first + d) * n + i];
+                h_tile[i * block + d] = state[(first + d) * n + i];
             }
         }
         for t in 0..p.t as usize {
-            let columns = t * channels + first..t * channels + block.end;
-            let step = load(simd, &dt[columns.clone()], 0);
-            let input = load(simd, &u[columns.clone()], 0) * p.write_factor;
+            let columns = t * channels + first..t * channels + first + here;
+            let vectors = |x: &[f32]| -> [S::f32s; VECTORS] {
+                std::array::from_fn(|m| load(simd, x, here.min(m * lanes)))
+            };
+            let step = vectors(&dt[columns.clone()]);
+            let input = vectors(&u[columns.clone()]).map(|u| u * p.write_factor);
             let row = t * p.bc_stride as usize;
             let b = &bc[row + p.b_offset as usize..][..n];
             let c = &bc[row + p.c_offset as usize..][..n];
-            let mut sum = S::f32s::splat(simd, 0.0);
+            let mut sums = [S::f32s::splat(simd, 0.0); VECTORS];
             let tiles = a_tile
-                .chunks_exact(lanes)
-                .zip(h_tile.chunks_exact_mut(lanes));
+                .chunks_exact(block)
+                .zip(h_tile.chunks_exact_mut(block));
+            let states = tiles.zip(b.iter().zip(c));
             if p.has_write_decay == 1 {
-                let wait = load(simd, &w[columns.clone()], 0);
-                for (((a, h), &b), &c) in tiles.zip(b).zip(c) {
-                    let a = S::f32s::from_slice(simd, a);
-                    let late = exp(simd, wait.mul_add(a, p.write_shift));
-                    let decay = exp(simd, step.mul_add(a, p.log_shift));
-                    let new = decay.mul_add(S::f32s::from_slice(simd, h), late * input * b);
-                    new.store_slice(h);
-                    sum = new.mul_add(c, sum);
+                let wait = vectors(&w[columns.clone()]);
+                for ((a, h), (&b, &c)) in states {
+                    for m in 0..VECTORS {
+                        let a = S::f32s::from_slice(simd, &a[m * lanes..][..lanes]);
+                        let h = &mut h[m * lanes..][..lanes];
+                        let late = exp(simd, wait[m].mul_add(a, p.write_shift));
+                        let decay = exp(simd, step[m].mul_add(a, p.log_shift));
+                        let new = decay.mul_add(S::f32s::from_slice(simd, h), late * input[m] * b);
+                        new.store_slice(h);
+                        sums[m] = new.mul_add(c, sums[m]);
+                    }
                 }
             } else {
-                for (((a, h), &b), &c) in tiles.zip(b).zip(c) {
-                    let a = S::f32s::from_slice(simd, a);
-                    let decay = exp(simd, step.mul_add(a, p.log_shift));
-                    let new = decay.mul_add(S::f32s::from_slice(simd, h), input * b);
-                    new.store_slice(h);
-                    sum = new.mul_add(c, sum);
+                for ((a, h), (&b, &c)) in states {
+                    for m in 0..VECTORS {
+                        let a = S::f32s::from_slice(simd, &a[m * lanes..][..lanes]);
+                        let h = &mut h[m * lanes..][..lanes];
+                        let decay = exp(simd, step[m].mul_add(a, p.log_shift));
+                        let new = decay.mul_add(S::f32s::from_slice(simd, h), input[m] * b);
+                        new.store_slice(h);
+                        sums[m] = new.mul_add(c, sums[m]);
+                    }
                 }
             }
-            store::<S>(sum, &mut y[columns], 0);
+            let y = &mut y[columns];
+            for m in 0..VECTORS {
+                store::<S>(sums[m], y, here.min(m * lanes));
+            }
         }
-        for d in block {
+        for d in 0..here {
             for i in 0..n {
-                state[d * n + i] = h_tile[i * lanes + d - first];
+                state[(first + d) * n + i] = h_tile[i * block + d];
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What the lab needs from outside: players and a clock.
 
+use std::rc::Rc;
+
 use crate::player::Player;
 use crate::recording::Layout;
 
@@ -17,4 +19,25 @@ pub trait Host {
     fn now_ms(&self) -> f64;
     /// Result of the self-check of the kernels, for people.
     fn self_check(&self) -> String;
+}
+
+/// A host that something else holds on to as well.
+impl<H: Host> Host for Rc<H> {
+    type Player = H::Player;
+
+    async fn player(&self, gpu: bool, layout: Layout) -> Result<Self::Player, String> {
+        (**self).player(gpu, layout).await
+    }
+
+    fn segment_tokens(&self, gpu: bool) -> usize {
+        (**self).segment_tokens(gpu)
+    }
+
+    fn now_ms(&self) -> f64 {
+        (**self).now_ms()
+    }
+
+    fn self_check(&self) -> String {
+        (**self).self_check()
+    }
 }

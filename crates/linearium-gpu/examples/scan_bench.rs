@@ -1,0 +1,226 @@
+//! Times the outer-product scan on a GPU and prints JSON.
+//!
+//! `scan_bench [S] [M] [L]`: the shapes, all three if none is named. Every row has the time by the
+//! GPU's own clock, the wall time of submissions back to back, and the bytes that must move (q, k,
+//! v, log-decays in, o out) as a share of what a copy reaches in the same run. A kernel that fails
+//! its canary is not timed.
+
+use std::time::Instant;
+
+use linearium::kernels::embed::{self, Embed};
+use linearium::kernels::scan_outer::{self, ScanOuter};
+use linearium::player::Player;
+use linearium::random::Random;
+use linearium::recording::{BufferId, Layout, NONE, Recording};
+use linearium_gpu::{Gpu, GpuPlayer};
+use pollster::block_on;
+use serde_json::{Value, json};
+
+/// Name, tokens, heads, key and value width.
+const SHAPES: [(&str, u32, u32, u32, u32); 3] = [
+    ("S", 1024, 4, 64, 64),
+    ("M", 4096, 16, 64, 64),
+    ("L", 16384, 16, 128, 128),
+];
+
+/// Rounds that are not counted.
+const WARM_UP: usize = 3;
+/// Wall time that a measurement should last, in seconds.
+const AT_LEAST: f64 = 0.5;
+
+fn main() -> Result<(), String> {
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(unknown) = wanted.iter().find(|w| SHAPES.iter().all(|s| s.0 != *w)) {
+        return Err(format!("There is no shape {unknown}: S, M and L are."));
+    }
+    let gpu = block_on(Gpu::with_features(wgpu::Features::TIMESTAMP_QUERY))?;
+    let report = block_on(gpu.self_check_of(&[&scan_outer::KERNEL, &embed::KERNEL]))?;
+    if !report.ok {
+        return Err(format!("The kernels are wrong on this GPU: {report:?}"));
+    }
+    let copy = copy_bytes_per_second(&gpu)?;
+    let mut rows = Vec::new();
+    for shape in SHAPES {
+        if wanted.is_empty() || wanted.iter().any(|w| w == shape.0) {
+            for per_key in [0, 1] {
+                rows.push(scan(&gpu, shape, per_key, copy));
+            }
+        }
+    }
+    let out = json!({
+        "adapter": gpu.adapter(),
+        "self_check_rms_ratio": report.worst,
+        "copy_gb_per_s": copy * 1e-9,
+        "dispatch_us": dispatch_seconds(&gpu)? * 1e6,
+        "rows": rows,
+    });
+    println!("{out:#}");
+    Ok(())
+}
+
+/// One row; what cannot run on this GPU says why.
+fn scan(gpu: &Gpu, shape: (&str, u32, u32, u32, u32), per_key: u32, copy: f64) -> Value {
+    let (name, t, heads, key, value) = shape;
+    let decay = if per_key == 1 { "per key" } else { "per head" };
+    let row = json!({
+        "shape": name, "decay": decay, "t": t, "heads": heads, "key": key, "value": value,
+    });
+    let with = |mut row: Value, more: Value| {
+        if let (Some(row), Value::Object(more)) = (row.as_object_mut(), more) {
+            row.extend(more);
+        }
+        row
+    };
+    match time_scan(gpu, shape, per_key) {
+        Err(error) => with(row, json!({ "error": error })),
+        Ok((gpu_seconds, wall)) => {
+            let gates = if per_key == 1 { key } else { 1 };
+            let bytes = f64::from(t * heads) * f64::from(2 * key + 2 * value + gates) * 4.0;
+            let seconds = gpu_seconds.unwrap_or(wall.best);
+            let more = json!({
+                "gpu_ms": gpu_seconds.map(|s| s * 1e3),
+                "wall_best_ms": wall.best * 1e3,
+                "wall_median_ms": wall.median * 1e3,
+                "rounds": wall.rounds,
+                "bytes": bytes,
+                "share_of_copy": bytes / seconds / copy,
+            });
+            with(row, more)
+        }
+    }
+}
+
+/// Seconds of one round.
+struct Wall {
+    best: f64,
+    median: f64,
+    rounds: usize,
+}
+
+fn time_scan(
+    gpu: &Gpu,
+    (_, t, heads, key, value): (&str, u32, u32, u32, u32),
+    per_key: u32,
+) -> Result<(Option<f64>, Wall), String> {
+    let mut random = Random::new(1);
+    // One million values over and over: drawing a hundred million takes longer than the benchmark.
+    let normals = random.normals(1 << 20, 1.0);
+    let gates = random.uniforms(1 << 20, -0.1, 0.0);
+    let fill = |from: &[f32], len: u32| -> std::sync::Arc<[f32]> {
+        from.iter().copied().cycle().take(len as usize).collect()
+    };
+    let mut layout = Layout::default();
+    let q = layout.weight("q", fill(&normals, t * heads * key));
+    let k = layout.weight("k", fill(&normals[7..], t * heads * key));
+    let v = layout.weight("v", fill(&normals[3..], t * heads * value));
+    let widths = if per_key == 1 { heads * key } else { heads };
+    let g = layout.weight("g", fill(&gates, t * widths));
+    let o = layout.scratch("o", (t * heads * value) as usize);
+    let state = layout.state("state", (heads * key * value) as usize);
+    let scratch_len =
+        ScanOuter::scratch_len(t as usize, heads as usize, key as usize, value as usize);
+    let scratch = layout.scratch("scratch", scratch_len);
+    let mut recording = Recording::default();
+    recording.push(
+        &scan_outer::KERNEL,
+        &ScanOuter {
+            t,
+            heads,
+            key,
+            value,
+            groups: heads,
+            q_stride: heads * key,
+            q_offset: 0,
+            k_stride: heads * key,
+            k_offset: 0,
+            v_stride: heads * value,
+            v_offset: 0,
+            per_key,
+            has_write_scale: 0,
+            scale: (key as f32).sqrt().recip(),
+            write_factor: 1.0,
+        },
+        &[q, k, v, g, NONE],
+        &[o, state, scratch],
+    );
+    let mut player = block_on(GpuPlayer::new(gpu, &layout))?;
+    let wall = wall_seconds(&mut player, &recording, o)?;
+    let mut on_gpu = Vec::new();
+    for _ in 0..wall.rounds.clamp(5, 50) {
+        on_gpu.extend(block_on(player.time(&recording))?);
+    }
+    on_gpu.sort_by(f64::total_cmp);
+    Ok((on_gpu.get(on_gpu.len() / 2).copied(), wall))
+}
+
+/// Plays a recording back to back, in batches that end with a reading of one element.
+fn wall_seconds(
+    player: &mut GpuPlayer,
+    recording: &Recording,
+    out: BufferId,
+) -> Result<Wall, String> {
+    let mut batch = |n: usize| -> Result<f64, String> {
+        let start = Instant::now();
+        for _ in 0..n {
+            player.play(recording)?;
+        }
+        block_on(player.read(&[(out, 0..1)]))?;
+        Ok(start.elapsed().as_secs_f64() / n as f64)
+    };
+    let first = batch(WARM_UP)?;
+    let n = ((AT_LEAST / 10.0 / first) as usize).clamp(1, 200);
+    let mut seconds = Vec::new();
+    for _ in 0..10 {
+        seconds.push(batch(n)?);
+    }
+    seconds.sort_by(f64::total_cmp);
+    Ok(Wall {
+        best: seconds[0],
+        median: seconds[seconds.len() / 2],
+        rounds: seconds.len() * n,
+    })
+}
+
+/// What one dispatch costs where nothing is computed.
+fn dispatch_seconds(gpu: &Gpu) -> Result<f64, String> {
+    const PASSES: usize = 1000;
+    let mut layout = Layout::default();
+    let table = layout.weight("table", vec![1.0].into());
+    let out = layout.scratch("out", 1);
+    let mut recording = Recording::default();
+    for _ in 0..PASSES {
+        let params = Embed { t: 1, width: 1 };
+        recording.push(&embed::KERNEL, &params, &[table, NONE], &[out]);
+    }
+    let mut player = block_on(GpuPlayer::new(gpu, &layout))?;
+    Ok(wall_seconds(&mut player, &recording, out)?.best / PASSES as f64)
+}
+
+/// Bytes read and written in a second by copies between two buffers.
+fn copy_bytes_per_second(gpu: &Gpu) -> Result<f64, String> {
+    const BYTES: u64 = 1 << 27;
+    const COPIES: u64 = 20;
+    let buffer = || {
+        gpu.device().create_buffer(&wgpu::BufferDescriptor {
+            label: Some("copy"),
+            size: BYTES,
+            usage: wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        })
+    };
+    let (a, b) = (buffer(), buffer());
+    let mut best = f64::INFINITY;
+    for _ in 0..4 {
+        let mut encoder = gpu.device().create_command_encoder(&Default::default());
+        for _ in 0..COPIES {
+            encoder.copy_buffer_to_buffer(&a, 0, &b, 0, BYTES);
+        }
+        let start = Instant::now();
+        gpu.queue().submit([encoder.finish()]);
+        gpu.device()
+            .poll(wgpu::PollType::wait_indefinitely())
+            .map_err(|e| format!("The copy did not end: {e}"))?;
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    Ok((2 * BYTES * COPIES) as f64 / best)
+}
