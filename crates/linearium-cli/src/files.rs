@@ -66,10 +66,16 @@ pub fn read_text(path: &Path, needed: usize) -> Result<Text, String> {
     let cut = bytes.len() == needed + 5;
     if cut {
         bytes.truncate(needed + 4);
-        if let Err(e) = std::str::from_utf8(&bytes[needed..])
-            && e.error_len().is_none()
-        {
-            bytes.truncate(needed + e.valid_up_to());
+        // The last byte that begins a character, and how many bytes that character has.
+        let begins = bytes.iter().rposition(|b| b & 0xC0 != 0x80).unwrap_or(0);
+        let length = match bytes[begins] {
+            0xC0..0xE0 => 2,
+            0xE0..0xF0 => 3,
+            0xF0..0xF8 => 4,
+            _ => 1,
+        };
+        if begins + length > bytes.len() {
+            bytes.truncate(begins);
         }
     }
     Ok(Text { bytes, cut })

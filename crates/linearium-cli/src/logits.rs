@@ -61,6 +61,7 @@ async fn write(
     piece: Option<usize>,
     choice: Choice,
 ) -> Outcome {
+    let mut file = NewFile::create(out)?;
     let stack = source.load()?;
     if !stack.reads_bytes {
         return Err(Failure::Other(format!(
@@ -90,7 +91,6 @@ async fn write(
         ));
     }
     let tokens: Vec<u32> = read.bytes.iter().take(limit).map(|&b| b.into()).collect();
-    let mut file = NewFile::create(out)?;
     let (host, gpu) = backend::host(choice).await?;
     let options = Options {
         capacity: tokens.len(),

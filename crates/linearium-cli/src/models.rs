@@ -107,7 +107,7 @@ pub fn read(dir: &Path) -> Result<[Vec<u8>; 2], String> {
             dir.display()
         ));
     }
-    let file = |name: &str, most: u64| {
+    let file = |name: &str, most: u64, advice: &str| {
         let path = dir.join(name);
         if !path.exists() {
             return Err(format!(
@@ -117,7 +117,7 @@ pub fn read(dir: &Path) -> Result<[Vec<u8>; 2], String> {
         }
         match fs::metadata(&path) {
             Ok(m) if m.len() > most => Err(format!(
-                "{} is {} bytes long where at most {most} are read: choose a smaller model",
+                "{} is {} bytes long where at most {most} are read: choose {advice}",
                 path.display(),
                 m.len()
             )),
@@ -125,11 +125,16 @@ pub fn read(dir: &Path) -> Result<[Vec<u8>; 2], String> {
         }
     };
     Ok([
-        file("config.json", MAX_CONFIG_BYTES as u64)?,
+        file(
+            "config.json",
+            MAX_CONFIG_BYTES as u64,
+            "the config.json of the model, not its tokenizer or weights",
+        )?,
         // Eight bytes of length, the header, and four bytes a parameter.
         file(
             "model.safetensors",
             8 + MAX_HEADER_BYTES + 4 * MAX_PARAMETERS,
+            "a smaller model",
         )?,
     ])
 }

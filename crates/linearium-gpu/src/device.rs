@@ -84,6 +84,11 @@ impl Gpu {
         adapter_name(&self.shared.info)
     }
 
+    /// Whether the adapter is a processor that plays a GPU: right, but slower than the CPU player.
+    pub fn is_software(&self) -> bool {
+        self.shared.info.device_type == wgpu::DeviceType::Cpu
+    }
+
     /// The device, for measurements.
     pub fn device(&self) -> &wgpu::Device {
         &self.shared.device
@@ -235,6 +240,13 @@ impl Shared {
     }
 }
 
+impl Drop for Shared {
+    /// Gives the device back at once, not when a browser collects it.
+    fn drop(&mut self) {
+        self.device.destroy();
+    }
+}
+
 /// Kernels are statics: an address is a kernel.
 fn address(kernel: &'static Kernel) -> usize {
     std::ptr::from_ref(kernel).addr()
@@ -251,11 +263,11 @@ pub(crate) fn refused(kernel: &Kernel, error: &wgpu::Error) -> String {
 
 fn adapter_name(info: &wgpu::AdapterInfo) -> String {
     // A browser may keep the name to itself.
-    [&info.name, &info.driver]
-        .into_iter()
-        .find(|s| !s.is_empty())
-        .cloned()
-        .unwrap_or_else(|| "without a name".to_owned())
+    match info.device_type {
+        _ if !info.name.is_empty() => info.name.clone(),
+        wgpu::DeviceType::Cpu => "software".to_owned(),
+        _ => "unnamed".to_owned(),
+    }
 }
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -278,7 +290,10 @@ async fn adapter() -> Result<wgpu::Adapter, String> {
     adapters
         .into_iter()
         .zip(&names)
-        .find(|(_, name)| name.to_lowercase().contains(&wanted.to_lowercase()))
+        .find(|(_, name)| {
+            name.to_ascii_lowercase()
+                .contains(&wanted.to_ascii_lowercase())
+        })
         .map(|(adapter, _)| adapter)
         .ok_or_else(|| {
             if names.is_empty() {

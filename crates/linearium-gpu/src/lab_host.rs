@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use linearium::lab::Host;
+use linearium::number::short;
 use linearium::player::{CpuPlayer, Player};
 use linearium::recording::{BufferId, Layout, Recording};
 
@@ -172,10 +173,10 @@ impl Host for LabHost {
         match &*self.check.borrow() {
             None => "runs on the CPU, whose kernels are the reference".to_owned(),
             Some(r) => format!(
-                "{} kernels checked on {} against the CPU, worst RMS ratio {:.1e}: {}",
+                "{} kernels checked on {} against the CPU, worst RMS ratio {}: {}",
                 r.rows.len(),
                 r.adapter,
-                r.worst,
+                short(r.worst),
                 if r.ok {
                     "passed"
                 } else {

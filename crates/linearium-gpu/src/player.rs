@@ -147,6 +147,7 @@ impl GpuPlayer {
             }
         }
         queue.submit([encoder.finish()]);
+        nan.destroy();
     }
 
     fn upload(&self, slot: &Slot, start: usize, data: &[f32]) {
@@ -236,6 +237,7 @@ impl GpuPlayer {
     fn upload_params(&mut self, recording: &Recording) {
         let passes = recording.passes.len() as u64;
         if passes * PARAMS_STRIDE > self.params.size() {
+            self.params.destroy();
             self.params = self.shared.params_buffer(passes.next_power_of_two());
             self.bind_groups.clear();
         }
@@ -364,6 +366,17 @@ impl Times {
     }
 }
 
+impl Drop for GpuPlayer {
+    /// Gives the memory back at once: a browser would wait for its collector, which sees only
+    /// small objects.
+    fn drop(&mut self) {
+        for slot in &self.buffers {
+            slot.gpu.destroy();
+        }
+        self.params.destroy();
+    }
+}
+
 impl Player for GpuPlayer {
     fn backend(&self) -> String {
         self.backend.clone()
@@ -427,10 +440,16 @@ impl Player for GpuPlayer {
                 format!("What the GPU computed could not be read ({e}); start again.")
             })?;
             bytemuck::cast_slice_mut(&mut values).copy_from_slice(&view);
+            drop(view);
+            staging.destroy();
         }
-        // Known only now: a fault on the way would have left old values.
-        if let Some(error) = first_error(self.pending.drain(..)).await {
-            self.shared.faults.report(&sentence(&error));
+        // Known only now: a fault on the way would have left old values. One by one, so that a
+        // reading that is given up in between forgets none.
+        while let Some(errors) = self.pending.last_mut() {
+            if let Some(error) = errors.await {
+                self.shared.faults.report(&sentence(&error));
+            }
+            self.pending.pop();
         }
         self.shared.usable()?;
         let mut rest = values.as_slice();

@@ -282,3 +282,27 @@ fn elements_outside_a_buffer_are_a_sentence() {
     player.play(&a.recording).unwrap();
     assert_eq!(block_on(player.read(&[(a.sum, 0..1)])).unwrap()[0], [0.0]);
 }
+
+#[test]
+fn times_come_from_the_clock_of_the_gpu_if_it_was_asked_for() {
+    let a = adder();
+    let plain = block_on(GpuPlayer::new(&gpu(), &a.layout));
+    assert_eq!(block_on(plain.unwrap().time(&a.recording)), Ok(None));
+
+    let features = wgpu::Features::TIMESTAMP_QUERY;
+    let gpu = block_on(Gpu::with_features(features)).unwrap();
+    assert!(
+        gpu.device().features().contains(features),
+        "lavapipe has it"
+    );
+    let mut player = block_on(GpuPlayer::new(&gpu, &a.layout)).unwrap();
+    player.write(a.x, 0, &[1.0; LEN as usize]).unwrap();
+    let mut long = Recording::default();
+    for _ in 0..100 {
+        long.passes.extend(a.recording.passes.iter().cloned());
+    }
+    let seconds = block_on(player.time(&long)).unwrap().unwrap();
+    assert!(seconds > 1e-6 && seconds < 10.0, "{seconds} s");
+    // What is timed is also played.
+    assert_eq!(block_on(player.read(&[(a.sum, 0..1)])).unwrap()[0], [100.0]);
+}

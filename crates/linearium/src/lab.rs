@@ -3,23 +3,25 @@
 //!
 //! The page's worker, the command line and the tests all drive this one thing.
 
+mod by_id;
 mod host;
 mod input;
 mod panels;
 mod recall;
 mod side;
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use serde::Serialize;
 
+use by_id::ById;
 pub use host::Host;
 pub use recall::{LENGTHS, MAX_SAMPLES};
 
 use crate::mixers;
 use crate::model::load::load;
 use crate::model::stack::Stack;
+use crate::number::short;
 use crate::settings::Settings;
 use crate::views::Panel;
 use recall::RecallJob;
@@ -95,15 +97,15 @@ pub struct Progress {
 pub struct Lab<H: Host> {
     host: H,
     settings: Settings,
-    models: BTreeMap<String, Rc<Stack>>,
-    texts: BTreeMap<String, Rc<[u8]>>,
+    models: ById<Rc<Stack>>,
+    texts: ById<Rc<[u8]>>,
     sides: Vec<Side<H::Player>>,
     recall: Option<RecallJob<H::Player>>,
     wanted_recall: usize,
     notices: Vec<String>,
     halted: bool,
     /// Milliseconds a token on the CPU and on the GPU, measured for `backend=auto`.
-    speeds: BTreeMap<String, [f64; 2]>,
+    speeds: ById<[f64; 2]>,
     gpu_ready: bool,
     gpu_failures: usize,
 }
@@ -119,14 +121,14 @@ impl<H: Host> Lab<H> {
         Lab {
             host,
             settings: Settings::default(),
-            models: BTreeMap::new(),
-            texts: BTreeMap::new(),
+            models: ById::default(),
+            texts: ById::default(),
             sides: Vec::new(),
             recall: None,
             wanted_recall: 0,
             notices: Vec::new(),
             halted: false,
-            speeds: BTreeMap::new(),
+            speeds: ById::default(),
             gpu_ready: false,
             gpu_failures: 0,
         }
@@ -179,16 +181,16 @@ impl<H: Host> Lab<H> {
             }
         };
         for side in self.side_settings() {
-            if !self.models.contains_key(&model_key(&side)) {
+            if !self.models.contains(&model_key(&side)) {
                 need("model", side.get("model"));
             }
             if let Some(text) = input::text_of(side.get("input"))
-                && !self.texts.contains_key(text)
+                && !self.texts.contains(text)
             {
                 need("text", text);
             }
         }
-        if self.wanted_recall > 0 && !self.texts.contains_key("heldout") {
+        if self.wanted_recall > 0 && !self.texts.contains("heldout") {
             need("text", "heldout");
         }
         out
@@ -232,7 +234,7 @@ impl<H: Host> Lab<H> {
         weights: Vec<u8>,
     ) -> Result<String, String> {
         let stack = Rc::new(load(config, weights)?);
-        self.models.insert(id.to_owned(), stack);
+        self.models.insert(id, stack);
         // A run of the file before it must not be taken for a run of this one.
         self.sides.retain(|side| side.wanted.model != id);
         self.recall = self.recall.take().filter(|job| job.model != id);
@@ -261,7 +263,7 @@ impl<H: Host> Lab<H> {
             self.notices
                 .push("the text file is not UTF-8: its bytes are read as they are".to_owned());
         }
-        self.texts.insert(id.to_owned(), bytes.into());
+        self.texts.insert(id, bytes.into());
         self.sides
             .retain(|side| side.wanted.text != Some(id.to_owned()));
         Ok(())
@@ -450,16 +452,16 @@ impl<H: Host> Lab<H> {
             "gpu" => Ok(true),
             _ => {
                 let key = model_key(settings);
-                if !self.speeds.contains_key(&key) {
+                if !self.speeds.contains(&key) {
                     let stack = self.models[&key].clone();
                     let cpu = measure_speed(&self.host, &stack, false).await?;
                     let gpu = measure_speed(&self.host, &stack, true).await?;
                     self.notices.push(format!(
-                        "measured on this device: {:.0} tokens a second on the CPU, {:.0} on the GPU; the faster one is used",
-                        1e3 / cpu,
-                        1e3 / gpu
+                        "measured on this device: {} tokens a second on the CPU, {} on the GPU; the faster one is used",
+                        short(1e3 / cpu),
+                        short(1e3 / gpu)
                     ));
-                    self.speeds.insert(key.clone(), [cpu, gpu]);
+                    self.speeds.insert(&key, [cpu, gpu]);
                 }
                 let [cpu, gpu] = self.speeds[&key];
                 Ok(gpu < cpu)
@@ -507,9 +509,10 @@ impl<H: Host> Lab<H> {
             };
             let seed = settings.integer("seed") as u64;
             if let Some(definition) = mixers::ALL.iter().find(|d| d.id == id) {
-                self.models
-                    .entry(key)
-                    .or_insert_with(|| Rc::new(Stack::random(definition, seed)));
+                if !self.models.contains(&key) {
+                    self.models
+                        .insert(&key, Rc::new(Stack::random(definition, seed)));
+                }
             }
         }
     }

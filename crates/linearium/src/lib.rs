@@ -7,6 +7,7 @@ pub mod kernels;
 pub mod lab;
 pub mod mixers;
 pub mod model;
+pub mod number;
 pub mod player;
 pub mod probes;
 pub mod random;

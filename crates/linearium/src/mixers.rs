@@ -9,7 +9,6 @@ pub mod s6;
 pub mod softmax;
 pub mod ssd;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::kernels::matmul::{self, Matmul};
@@ -420,7 +419,7 @@ pub struct Planner {
     pub layer: usize,
     /// The layer whose factors probes want to read: its scratch buffers are its own.
     pub tapped_layer: Option<usize>,
-    shared: BTreeMap<String, BufferId>,
+    shared: Vec<BufferId>,
     /// Rotary angles to be written before each recording: (theta, K, buffer).
     pub angles: Vec<(f64, usize, BufferId)>,
 }
@@ -435,7 +434,7 @@ impl Planner {
             change,
             layer: 0,
             tapped_layer: tapped,
-            shared: BTreeMap::new(),
+            shared: Vec::new(),
             angles: Vec::new(),
         }
     }
@@ -459,12 +458,19 @@ impl Planner {
 
     /// Scratch memory that all layers share, since they run one after another.
     pub fn shared(&mut self, name: &str, len: usize) -> BufferId {
-        let layout = &mut self.layout;
-        let id = *self
+        let known = self
             .shared
-            .entry(name.to_owned())
-            .or_insert_with(|| layout.scratch(name, len));
-        let info = &mut layout.buffers[id.0 as usize];
+            .iter()
+            .find(|id| self.layout.info(**id).name == name);
+        let id = match known {
+            Some(&id) => id,
+            None => {
+                let id = self.layout.scratch(name, len);
+                self.shared.push(id);
+                id
+            }
+        };
+        let info = &mut self.layout.buffers[id.0 as usize];
         info.len = info.len.max(len);
         id
     }

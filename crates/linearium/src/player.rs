@@ -119,5 +119,5 @@ pub fn level_name(level: Level) -> String {
         .split('(')
         .next()
         .unwrap_or_default()
-        .to_lowercase()
+        .to_ascii_lowercase()
 }

@@ -565,8 +565,8 @@ impl Settings {
             }
         }
         // Run A first: a value of run B is kept only where it differs from run A's.
-        pairs.sort_by_key(|(k, _)| k.starts_with("b."));
-        for (k, v) in pairs {
+        let (b, a): (Vec<_>, Vec<_>) = pairs.into_iter().partition(|(k, _)| k.starts_with("b."));
+        for (k, v) in a.into_iter().chain(b) {
             if let Err(sentence) = settings.set(&k, &v) {
                 let kept = k.strip_prefix("b.").unwrap_or(&k);
                 match property(kept) {

@@ -184,3 +184,27 @@ fn recordings_equal_their_definitions_for_every_cut_and_change() {
         }
     }
 }
+
+/// A mixer that the page does not offer would be tested and never seen.
+#[test]
+fn every_mixer_is_a_model_of_the_lab() {
+    let linearium::settings::Kind::Choice { choices } =
+        &linearium::settings::property("model").unwrap().kind
+    else {
+        panic!("the model is a choice");
+    };
+    let offered: Vec<&str> = choices
+        .iter()
+        .filter_map(|c| c.id.strip_prefix("random-"))
+        .collect();
+    let mut known: Vec<&str> = mixers::ALL.iter().map(|d| d.id).collect();
+    known.sort_unstable();
+    let mut sorted = offered.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, known);
+    assert!(
+        mixers::ALL
+            .iter()
+            .all(|d| !d.glossary.is_empty() && !d.name.is_empty())
+    );
+}

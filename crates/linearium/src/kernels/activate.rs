@@ -87,7 +87,7 @@ pub static KERNEL: Kernel = Kernel {
     name: "activate",
     reads: 4,
     writes: 1,
-    wgsl: include_str!("activate.wgsl"),
+    wgsl: include_str!(concat!(env!("OUT_DIR"), "/activate.wgsl")),
     canary,
     stages: &[Stage {
         entry: "activate",

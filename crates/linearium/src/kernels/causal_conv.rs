@@ -64,7 +64,7 @@ pub static KERNEL: Kernel = Kernel {
     name: "causal_conv",
     reads: 3,
     writes: 2,
-    wgsl: include_str!("causal_conv.wgsl"),
+    wgsl: include_str!(concat!(env!("OUT_DIR"), "/causal_conv.wgsl")),
     canary,
     stages: &[
         Stage {

@@ -40,7 +40,7 @@ pub static KERNEL: Kernel = Kernel {
     name: "cross_entropy",
     reads: 2,
     writes: 1,
-    wgsl: include_str!("cross_entropy.wgsl"),
+    wgsl: include_str!(concat!(env!("OUT_DIR"), "/cross_entropy.wgsl")),
     canary,
     // One workgroup a row; T is a segment's, far below 65,535.
     stages: &[Stage {

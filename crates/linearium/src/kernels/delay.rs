@@ -60,7 +60,7 @@ pub static KERNEL: Kernel = Kernel {
     name: "delay",
     reads: 1,
     writes: 2,
-    wgsl: include_str!("delay.wgsl"),
+    wgsl: include_str!(concat!(env!("OUT_DIR"), "/delay.wgsl")),
     canary,
     stages: &[
         Stage {

@@ -37,7 +37,7 @@ pub static KERNEL: Kernel = Kernel {
     name: "embed",
     reads: 2,
     writes: 1,
-    wgsl: include_str!("embed.wgsl"),
+    wgsl: include_str!(concat!(env!("OUT_DIR"), "/embed.wgsl")),
     canary,
     stages: &[Stage {
         entry: "embed",

@@ -46,7 +46,7 @@ pub static KERNEL: Kernel = Kernel {
     name: "exp_multiply",
     reads: 2,
     writes: 1,
-    wgsl: include_str!("exp_multiply.wgsl"),
+    wgsl: include_str!(concat!(env!("OUT_DIR"), "/exp_multiply.wgsl")),
     canary,
     stages: &[Stage {
         entry: "exp_multiply",

@@ -60,7 +60,7 @@ pub static KERNEL: Kernel = Kernel {
     name: "matmul",
     reads: 4,
     writes: 1,
-    wgsl: include_str!("matmul.wgsl"),
+    wgsl: include_str!(concat!(env!("OUT_DIR"), "/matmul.wgsl")),
     canary,
     stages: &[
         Stage {

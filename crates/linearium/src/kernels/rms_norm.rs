@@ -71,7 +71,7 @@ pub static KERNEL: Kernel = Kernel {
     name: "rms_norm",
     reads: 3,
     writes: 1,
-    wgsl: include_str!("rms_norm.wgsl"),
+    wgsl: include_str!(concat!(env!("OUT_DIR"), "/rms_norm.wgsl")),
     canary,
     // One workgroup a row and group, folded over two dimensions.
     stages: &[Stage {

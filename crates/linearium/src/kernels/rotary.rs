@@ -57,7 +57,7 @@ pub static KERNEL: Kernel = Kernel {
     name: "rotary",
     reads: 2,
     writes: 1,
-    wgsl: include_str!("rotary.wgsl"),
+    wgsl: include_str!(concat!(env!("OUT_DIR"), "/rotary.wgsl")),
     canary,
     stages: &[Stage {
         entry: "rotary",

@@ -60,7 +60,7 @@ pub static KERNEL: Kernel = Kernel {
     name: "scaled_add",
     reads: 3,
     writes: 1,
-    wgsl: include_str!("scaled_add.wgsl"),
+    wgsl: include_str!(concat!(env!("OUT_DIR"), "/scaled_add.wgsl")),
     canary,
     stages: &[Stage {
         entry: "scaled_add",

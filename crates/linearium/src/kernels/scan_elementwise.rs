@@ -95,7 +95,7 @@ pub static KERNEL: Kernel = Kernel {
     name: "scan_elementwise",
     reads: 5,
     writes: 3,
-    wgsl: include_str!("scan_elementwise.wgsl"),
+    wgsl: include_str!(concat!(env!("OUT_DIR"), "/scan_elementwise.wgsl")),
     canary,
     stages: &[
         Stage {

@@ -115,7 +115,7 @@ pub static KERNEL: Kernel = Kernel {
     name: "scan_outer",
     reads: 5,
     writes: 3,
-    wgsl: include_str!("scan_outer.wgsl"),
+    wgsl: include_str!(concat!(env!("OUT_DIR"), "/scan_outer.wgsl")),
     canary,
     stages: &[
         Stage {

@@ -92,7 +92,7 @@ pub static KERNEL: Kernel = Kernel {
     name: "softmax_attention",
     reads: 3,
     writes: 3,
-    wgsl: include_str!("softmax_attention.wgsl"),
+    wgsl: include_str!(concat!(env!("OUT_DIR"), "/softmax_attention.wgsl")),
     canary,
     stages: &[
         Stage {

@@ -40,7 +40,7 @@ pub static KERNEL: Kernel = Kernel {
     name: "state_norm",
     reads: 1,
     writes: 1,
-    wgsl: include_str!("state_norm.wgsl"),
+    wgsl: include_str!(concat!(env!("OUT_DIR"), "/state_norm.wgsl")),
     canary,
     // One workgroup a head, folded over two dimensions (S6 has a head for each channel).
     stages: &[Stage {

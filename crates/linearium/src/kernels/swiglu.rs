@@ -52,7 +52,7 @@ pub static KERNEL: Kernel = Kernel {
     name: "swiglu",
     reads: 2,
     writes: 1,
-    wgsl: include_str!("swiglu.wgsl"),
+    wgsl: include_str!(concat!(env!("OUT_DIR"), "/swiglu.wgsl")),
     canary,
     stages: &[Stage {
         entry: "swiglu",

@@ -50,7 +50,7 @@ pub static KERNEL: Kernel = Kernel {
     name: "window_sum",
     reads: 2,
     writes: 2,
-    wgsl: include_str!("window_sum.wgsl"),
+    wgsl: include_str!(concat!(env!("OUT_DIR"), "/window_sum.wgsl")),
     canary,
     stages: &[Stage {
         entry: "window_sum",

@@ -1,8 +1,8 @@
 //! What the model reads.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use super::by_id::ById;
 use crate::probes::passkey;
 use crate::random::Random;
 use crate::settings::{MAX_CONTEXT, Settings};
@@ -24,7 +24,7 @@ pub fn text_of(input: &str) -> Option<&'static str> {
 /// One sentence if there is nothing to read, or the model does not read bytes.
 pub fn tokens(
     settings: &Settings,
-    texts: &BTreeMap<String, Rc<[u8]>>,
+    texts: &ById<Rc<[u8]>>,
     vocab: usize,
     reads_bytes: bool,
 ) -> Result<Vec<u32>, String> {

@@ -3,6 +3,7 @@
 use super::input;
 use super::recall::RecallJob;
 use super::side::Side;
+use crate::number::short;
 use crate::player::Player;
 use crate::probes::passkey::DEPTHS;
 use crate::probes::receptive_field::{self, Reach, THRESHOLD};
@@ -79,7 +80,7 @@ fn provenance<P: Player>(
         .iter()
         .zip(RUNS)
         .flat_map(|(s, run)| {
-            let run = run.to_uppercase();
+            let run = run.to_ascii_uppercase();
             s.interventions()
                 .into_iter()
                 .map(move |i| format!("run {run}: {i}"))
@@ -103,21 +104,9 @@ fn provenance<P: Player>(
 /// The name of a side in a legend: nothing if it is alone.
 fn suffix(sides: usize, run: &str) -> String {
     if sides > 1 {
-        format!(" ({})", run.to_uppercase())
+        format!(" ({})", run.to_ascii_uppercase())
     } else {
         String::new()
-    }
-}
-
-/// A number with three digits that matter, for sentences.
-fn short(x: f64) -> String {
-    match x.abs() {
-        _ if x.is_infinite() => "unlimited".to_owned(),
-        0.0 => "0".to_owned(),
-        100.0.. => format!("{x:.0}"),
-        1.0..100.0 => format!("{x:.1}"),
-        0.001..1.0 => format!("{x:.3}"),
-        _ => format!("{x:.1e}"),
     }
 }
 
@@ -446,7 +435,7 @@ fn log_domain(series: &[Series], decades: f64) -> Option<[f64; 2]> {
 
 fn reach_row(run: &str, sides: usize, query: usize, r: &Reach) -> Vec<Cell> {
     let name = if sides > 1 {
-        run.to_uppercase()
+        run.to_ascii_uppercase()
     } else {
         "A".to_owned()
     };
@@ -734,7 +723,7 @@ pub(super) fn cost<P: Player>(sides: &[&Side<P>], check: &str) -> Panel {
         });
         for b in &octaves {
             rows.push(vec![
-                Cell::Text(run.to_uppercase()),
+                Cell::Text(run.to_ascii_uppercase()),
                 Cell::Number(b.from as f64),
                 Cell::Number(b.to as f64),
                 Cell::Number(b.loss),
@@ -774,7 +763,7 @@ pub(super) fn cost<P: Player>(sides: &[&Side<P>], check: &str) -> Panel {
             });
         }
         facts.push(vec![
-            Cell::Text(run.to_uppercase()),
+            Cell::Text(run.to_ascii_uppercase()),
             Cell::Number(stack.state_bytes(context) as f64),
             Cell::Number(cache(context) as f64),
             side.ms_per_token()
@@ -872,7 +861,7 @@ pub(super) fn recall<P: Player>(
             series.x.push(*length as f32);
             series.y.push(share as f32);
             rows.push(vec![
-                Cell::Text(grid.run.to_uppercase()),
+                Cell::Text(grid.run.to_ascii_uppercase()),
                 Cell::Number(*length as f64),
                 Cell::Number(share),
                 Cell::Number(samples as f64),

@@ -171,7 +171,7 @@ impl Mixer for Gla {
             log_decay,
             per_key: true,
             write_scale: None,
-            scale: (self.key as f32).powf(-0.5),
+            scale: (self.key as f32).sqrt().recip(),
         };
         let scan = OuterScan::plan(planner, inputs, self.shape(), self.heads);
         let taps = Taps {

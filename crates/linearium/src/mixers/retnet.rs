@@ -168,7 +168,7 @@ impl Mixer for RetNet {
             log_decay,
             per_key: false,
             write_scale: None,
-            scale: (self.key as f32).powf(-0.5),
+            scale: (self.key as f32).sqrt().recip(),
         };
         let scan = OuterScan::plan(planner, inputs, self.shape(), self.heads);
         let taps = Taps {

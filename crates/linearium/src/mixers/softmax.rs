@@ -148,7 +148,7 @@ impl Mixer for Softmax {
         let projected = planner.shared("projected", rows * (queries + 2 * keys));
         let rotated = planner.tapped("rotated", rows * (queries + keys));
         let qk = Columns::all(rotated, queries + keys);
-        let scale = (self.key as f32).powf(-0.5);
+        let scale = (self.key as f32).sqrt().recip();
         Box::new(SoftmaxPlan {
             width: self.width,
             heads: self.heads,

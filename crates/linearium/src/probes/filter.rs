@@ -40,7 +40,7 @@ pub fn threshold(windows: &[Vec<f32>], rate: f64, length: usize) -> f32 {
 /// Step sizes in falling order, those in the top share lowered to the smallest among them.
 fn clamp_top(steps: &[f32]) -> Vec<f64> {
     let mut sorted: Vec<f64> = steps.iter().map(|&s| f64::from(s)).collect();
-    sorted.sort_by(|a, b| b.total_cmp(a));
+    sorted.sort_unstable_by(|a, b| b.total_cmp(a));
     let top = (CLAMPED_SHARE * sorted.len() as f64) as usize;
     if top > 0 {
         let limit = sorted[top - 1];

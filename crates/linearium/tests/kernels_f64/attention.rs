@@ -50,7 +50,7 @@ fn attention_f64(p: &SoftmaxAttention, q: &[f32], k_cache: &[f32], v_cache: &[f3
 
 #[test]
 fn softmax_attention_equals_f64_across_every_cut() {
-    let mut rng = Rng(31);
+    let mut rng = Rng::new(31);
     for t in LENGTHS {
         for (index, (heads, kv_heads, key)) in
             [(1, 1, 2), (4, 2, 32), (3, 1, 10), (2, 2, 64), (1, 1, 70)]
@@ -132,7 +132,7 @@ fn softmax_attention_equals_f64_across_every_cut() {
                     // 40 * 3 in one shape) is an error of the exponent, hence of the weight.
                     let score = f64::from(p.scale) * (key as f64 / 9.0).sqrt();
                     let tolerance = ROUNDING * (12.0 + score * (4.0 + (key as f64).sqrt()));
-                    assert_close(&what, &out, &want, tolerance);
+                    assert_close(&what, &out, &want, 0.1, tolerance);
                 }
             }
         }

@@ -56,7 +56,7 @@ fn activate_f64(
 
 #[test]
 fn activate_equals_f64() {
-    let mut rng = Rng(11);
+    let mut rng = Rng::new(11);
     for t in LENGTHS {
         for width in [1, 6, 16, 37] {
             for function in FUNCTIONS {
@@ -91,7 +91,7 @@ fn activate_equals_f64() {
                         // The sum with the bias, the function (three roundings), scale,
                         // multiplier and shift.
                         let what = format!("activate {level:?} T={t} {width} f={function} {flags}");
-                        assert_close(&what, &out, &want, 8.0 * ROUNDING);
+                        assert_close(&what, &out, &want, p.shift.abs().into(), 8.0 * ROUNDING);
                     }
                 }
             }
@@ -204,7 +204,7 @@ fn the_threshold_takes_what_is_at_or_below_it() {
 
 #[test]
 fn exp_multiply_equals_f64() {
-    let mut rng = Rng(12);
+    let mut rng = Rng::new(12);
     for t in LENGTHS {
         for width in [1, 7, 16, 50] {
             let (stride, offset) = (width + rng.below(9), rng.below(5));
@@ -244,7 +244,7 @@ fn exp_multiply_equals_f64() {
                     .iter()
                     .map(|&v| if v.abs() < 1e-30 { 0.0 } else { v })
                     .collect();
-                assert_close(&what, &out, &finite, 4.0 * ROUNDING);
+                assert_close(&what, &out, &finite, 0.0, 4.0 * ROUNDING);
             }
         }
     }
@@ -252,7 +252,7 @@ fn exp_multiply_equals_f64() {
 
 #[test]
 fn scaled_add_equals_f64() {
-    let mut rng = Rng(13);
+    let mut rng = Rng::new(13);
     for t in LENGTHS {
         for (groups, per) in [(1, 1), (5, 1), (3, 64), (4, 7), (37, 1)] {
             for flags in 0..4 {
@@ -298,7 +298,7 @@ fn scaled_add_equals_f64() {
                     );
                     // Two products and a sum.
                     let what = format!("scaled_add {level:?} T={t} {width} {flags}");
-                    assert_close(&what, &out, &want, 3.0 * ROUNDING);
+                    assert_close(&what, &out, &want, 0.5, 3.0 * ROUNDING);
                 }
             }
         }
@@ -307,7 +307,7 @@ fn scaled_add_equals_f64() {
 
 #[test]
 fn swiglu_equals_f64() {
-    let mut rng = Rng(14);
+    let mut rng = Rng::new(14);
     for t in LENGTHS {
         for width in [1, 6, 33, 128] {
             let (gate_stride, gate_offset) = (width + rng.below(9), rng.below(5));
@@ -338,6 +338,7 @@ fn swiglu_equals_f64() {
                     &format!("swiglu {level:?} T={t} {width}"),
                     &out,
                     &want,
+                    0.0,
                     6.0 * ROUNDING,
                 );
             }
@@ -347,7 +348,7 @@ fn swiglu_equals_f64() {
 
 #[test]
 fn cross_entropy_equals_f64() {
-    let mut rng = Rng(15);
+    let mut rng = Rng::new(15);
     for t in LENGTHS {
         for vocab in [1, 2, 17, 256, 301] {
             let logits = rng.values(t * vocab, -12.0, 12.0);
@@ -366,11 +367,16 @@ fn cross_entropy_equals_f64() {
                 let row_logits = &logits[row * vocab..][..vocab];
                 let max = row_logits.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
                 best.push(row_logits.iter().position(|&v| v == max).unwrap() as f32);
-                let sum: f64 = row_logits.iter().map(|&v| f64::from(v - max).exp()).sum();
+                // Without the largest, whose share is 1, so that a small loss is exact in f64.
+                let best = best[row] as usize;
+                let others: f64 = (0..vocab)
+                    .filter(|&j| j != best)
+                    .map(|j| f64::from(row_logits[j] - max).exp())
+                    .sum();
                 want.push(if targets[row] < 0.0 {
                     0.0
                 } else {
-                    sum.ln() + f64::from(max) - f64::from(row_logits[targets[row] as usize])
+                    others.ln_1p() + f64::from(max - row_logits[targets[row] as usize])
                 });
             }
             for level in levels() {
@@ -395,7 +401,7 @@ fn cross_entropy_equals_f64() {
                     .collect();
                 let found: Vec<f32> = out[1.min(t)..t * 2].iter().step_by(2).copied().collect();
                 // A sum of positive terms, a logarithm, two sums.
-                assert_close(&what, &losses, &want, 6.0 * ROUNDING);
+                assert_close(&what, &losses, &want, 0.0, 6.0 * ROUNDING);
                 assert_eq!(found, best, "{what}");
                 assert!(out[t * 2..].iter().all(|&v| v == 12345.0), "{what}");
             }

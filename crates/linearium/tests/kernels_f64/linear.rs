@@ -36,7 +36,7 @@ fn matmul_f64(
 
 #[test]
 fn matmul_equals_f64() {
-    let mut rng = Rng(1);
+    let mut rng = Rng::new(1);
     let shapes = [
         (1, 1),
         (3, 5),
@@ -71,8 +71,10 @@ fn matmul_equals_f64() {
                     call(&matmul::KERNEL, level, &p, &reads, &mut [&mut y]);
                     // The rounding of a sum of k terms of random sign grows like sqrt(k).
                     let tolerance = ROUNDING * (4.0 + (k as f64).sqrt());
+                    // A product is a third in the mean square, bias and residual a third each.
+                    let size = (k as f64 / 9.0 + f64::from(flags & 1) / 3.0).sqrt();
                     let what = format!("matmul {level:?} T={t} K={k} N={n} flags={flags}");
-                    assert_close(&what, &y, &want, tolerance);
+                    assert_close(&what, &y, &want, size, tolerance);
                     // A row is the same number whatever rows it is computed with, so that a
                     // cut of the input cannot show.
                     for row in 0..t.min(9) {
@@ -130,7 +132,7 @@ fn causal_conv_f64(
 
 #[test]
 fn causal_conv_equals_f64_across_every_cut() {
-    let mut rng = Rng(2);
+    let mut rng = Rng::new(2);
     for t in LENGTHS {
         for (channels, width) in [(1, 1), (5, 2), (16, 4), (37, 4), (3, 16), (64, 3)] {
             let flags = rng.below(4) as u32;
@@ -170,8 +172,8 @@ fn causal_conv_equals_f64_across_every_cut() {
                     // At most 17 terms, then silu: a few roundings.
                     let what =
                         format!("causal_conv {level:?} T={t} C={channels} W={width} {flags}");
-                    assert_close(&what, &y, &want, 16.0 * ROUNDING);
-                    assert_state_close(&what, &tail, &want_tail, 0.0);
+                    assert_close(&what, &y, &want, 0.3, 16.0 * ROUNDING);
+                    assert_state_close(&what, &tail, &want_tail, 0.0, 0.0);
                 }
             }
         }
@@ -217,7 +219,7 @@ fn rms_norm_f64(p: &rms_norm::RmsNorm, x: &[f32], weight: &[f32], z: &[f32]) -> 
 
 #[test]
 fn rms_norm_equals_f64() {
-    let mut rng = Rng(3);
+    let mut rng = Rng::new(3);
     for t in LENGTHS {
         for (groups, group, weight_groups) in
             [(1, 1, 1), (1, 192, 1), (3, 7, 3), (4, 33, 1), (2, 16, 2)]
@@ -254,7 +256,7 @@ fn rms_norm_equals_f64() {
                     // The sum of squares has one sign: its roundings average out; five more
                     // operations follow it.
                     let what = format!("rms_norm {level:?} T={t} {groups}x{group} gate={gate}");
-                    assert_close(&what, &out, &want, 12.0 * ROUNDING);
+                    assert_close(&what, &out, &want, 0.0, 12.0 * ROUNDING);
                 }
             }
         }
@@ -263,7 +265,7 @@ fn rms_norm_equals_f64() {
 
 #[test]
 fn embed_copies_rows() {
-    let mut rng = Rng(4);
+    let mut rng = Rng::new(4);
     for t in LENGTHS {
         for d in [1, 5, 192] {
             let table = rng.values(256 * d, -1.0, 1.0);
@@ -285,7 +287,7 @@ fn embed_copies_rows() {
                     &[&table, &tokens],
                     &mut [&mut out],
                 );
-                assert_close("embed", &out, &want, 0.0);
+                assert_close("embed", &out, &want, 0.0, 0.0);
             }
         }
     }
@@ -293,7 +295,7 @@ fn embed_copies_rows() {
 
 #[test]
 fn rotary_equals_f64() {
-    let mut rng = Rng(5);
+    let mut rng = Rng::new(5);
     for t in LENGTHS {
         for (heads, key) in [(1, 2), (3, 6), (2, 64), (4, 34)] {
             let (stride, offset) = (heads * key + rng.below(9), rng.below(5));
@@ -326,7 +328,7 @@ fn rotary_equals_f64() {
                 };
                 call(&rotary::KERNEL, level, &p, &[&x, &angles], &mut [&mut out]);
                 // Two products and a sum.
-                assert_close("rotary", &out, &want, 3.0 * ROUNDING);
+                assert_close("rotary", &out, &want, 0.3, 3.0 * ROUNDING);
             }
         }
     }

@@ -91,8 +91,8 @@ fn check_scan_outer(
                 );
                 start += n;
             }
-            assert_close(&what, &out, &want, tolerance);
-            assert_state_close(&what, &state, &want_state, tolerance);
+            assert_close(&what, &out, &want, 0.3, tolerance);
+            assert_state_close(&what, &state, &want_state, 0.3, tolerance);
             // The recurrence does the same arithmetic wherever the input is cut.
             let (whole_out, whole_state) = whole.get_or_insert((out.clone(), state.clone()));
             assert_eq!(*whole_out, out, "{what}");
@@ -103,7 +103,7 @@ fn check_scan_outer(
 
 #[test]
 fn scan_outer_equals_f64_across_every_cut() {
-    let mut rng = Rng(21);
+    let mut rng = Rng::new(21);
     // (heads, groups, K, V)
     let shapes = [
         (1, 1, 1, 1),
@@ -176,7 +176,7 @@ fn plain_scan_outer(t: usize, per_key: u32) -> scan_outer::ScanOuter {
 
 #[test]
 fn scan_outer_holds_and_forgets_at_the_ends_of_the_gate() {
-    let mut rng = Rng(22);
+    let mut rng = Rng::new(22);
     for t in [1, 2, 65, 257] {
         for per_key in [0, 1] {
             for gate in [0.0, -1e-7, -87.0, -1e4, f32::NEG_INFINITY] {
@@ -237,7 +237,7 @@ fn scan_elementwise_f64(
 
 #[test]
 fn scan_elementwise_equals_f64_across_every_cut() {
-    let mut rng = Rng(23);
+    let mut rng = Rng::new(23);
     for t in LENGTHS {
         for (index, (channels, n)) in [(1, 1), (5, 16), (37, 16), (16, 3), (33, 8), (2, 256)]
             .into_iter()
@@ -307,8 +307,8 @@ fn scan_elementwise_equals_f64_across_every_cut() {
                         call(&scan_elementwise::KERNEL, level, &p, &reads, writes);
                         start += piece;
                     }
-                    assert_close(&what, &y, &want, tolerance);
-                    assert_state_close(&what, &state, &want_state, tolerance);
+                    assert_close(&what, &y, &want, 0.3, tolerance);
+                    assert_state_close(&what, &state, &want_state, 0.3, tolerance);
                 }
             }
         }
@@ -317,7 +317,7 @@ fn scan_elementwise_equals_f64_across_every_cut() {
 
 #[test]
 fn window_sum_equals_f64_across_every_cut() {
-    let mut rng = Rng(24);
+    let mut rng = Rng::new(24);
     for t in LENGTHS {
         for width in [1, 6, 37] {
             let x = rng.values(t * width, 0.0, 100.0);
@@ -354,6 +354,7 @@ fn window_sum_equals_f64_across_every_cut() {
                         &format!("window_sum {level:?} T={t}"),
                         &out,
                         &want,
+                        0.0,
                         2.0 * ROUNDING,
                     );
                 }
@@ -365,7 +366,7 @@ fn window_sum_equals_f64_across_every_cut() {
 #[test]
 fn window_sum_does_not_drift_over_a_long_context() {
     let t = 65_536;
-    let mut rng = Rng(25);
+    let mut rng = Rng::new(25);
     let x = rng.values(t, 0.0, 1.0);
     let late: Vec<f32> = (0..t)
         .map(|i| if i < 64 { 0.0 } else { x[i - 64] })
@@ -395,6 +396,7 @@ fn window_sum_does_not_drift_over_a_long_context() {
             &format!("window_sum {level:?}"),
             &out,
             &want,
+            0.0,
             2.0 * ROUNDING,
         );
     }
@@ -402,7 +404,7 @@ fn window_sum_does_not_drift_over_a_long_context() {
 
 #[test]
 fn delay_equals_a_shift_across_every_cut() {
-    let mut rng = Rng(26);
+    let mut rng = Rng::new(26);
     for t in LENGTHS {
         for (width, r) in [(1, 1), (5, 3), (16, 64), (7, 100), (3, 300)] {
             let (stride, offset) = (width + rng.below(9), rng.below(5));
@@ -455,7 +457,7 @@ fn delay_equals_a_shift_across_every_cut() {
 
 #[test]
 fn state_norm_caps_each_head() {
-    let mut rng = Rng(27);
+    let mut rng = Rng::new(27);
     for (heads, size) in [(1, 1), (3, 37), (2, 4096)] {
         let first = rng.values(heads * size, -1.0, 1.0);
         let norms: Vec<f64> = (0..heads)
@@ -487,7 +489,7 @@ fn state_norm_caps_each_head() {
             };
             call(&state_norm::KERNEL, level, &p, &[&cap], &mut [&mut state]);
             // A sum of squares of one sign over up to 4,096 terms, a root, a quotient, a product.
-            assert_state_close("state_norm", &state, &want, 16.0 * ROUNDING);
+            assert_state_close("state_norm", &state, &want, 0.0, 16.0 * ROUNDING);
         }
     }
 }

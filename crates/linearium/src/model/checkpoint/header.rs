@@ -311,7 +311,7 @@ fn counts(value: &Json, key: &str) -> Result<Vec<usize>, String> {
 /// The tensors must fill the data part from its first to its last byte, each byte once.
 fn check_layout(entries: &BTreeMap<String, Entry>, available: usize) -> Result<(), String> {
     let mut order: Vec<(&String, &Entry)> = entries.iter().collect();
-    order.sort_by_key(|(_, e)| (e.begin, e.end));
+    order.sort_unstable_by_key(|(_, e)| (e.begin, e.end));
     let mut filled = 0;
     let mut previous: Option<&String> = None;
     for (name, e) in order {

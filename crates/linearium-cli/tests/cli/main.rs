@@ -1,0 +1,12 @@
+//! The command line as a person or a script has it: the built program, its files, its sentences.
+
+mod bad_input;
+mod facts;
+mod generate_and_bench;
+#[path = "../../../linearium/tests/checkpoints/hostile/mod.rs"]
+mod hostile;
+mod independent;
+mod logits;
+mod mamba2_f64;
+mod probes;
+mod program;
