@@ -30,7 +30,9 @@ export async function answered(page: Page): Promise<void> {
         page.evaluate(() => {
           const lab = document.querySelector('linearium-lab') as unknown as Inside;
           const cost = lab.panelsById.get('cost')?.provenance;
-          const whole = cost !== undefined && cost.coveredTokens === cost.contextTokens;
+          const asked = Number(new URL(location.href).searchParams.get('context') ?? 4096);
+          const whole =
+            cost !== undefined && cost.coveredTokens === cost.contextTokens && cost.contextTokens <= asked;
           return `${lab.progressNow?.state === 'idle' && whole ? 'whole' : 'part'} ${cost?.backend ?? ''}`;
         }),
       { timeout: ANSWER_MS },

@@ -44,6 +44,8 @@ let answered = true;
 let panelsAt = 0;
 let drawing = false;
 const changed = new Set<string>();
+/** Panels that the page has. */
+const shown = new Set<string>();
 
 /** A turn of the event loop without the 4 ms of a nested timer. */
 const channel = new MessageChannel();
@@ -88,7 +90,9 @@ function configure(message: Extract<ToWorker, { type: 'configure' }>): void {
   gpuWanted = message.gpu;
   query = message.query;
   const configured = lab!.configure(query);
+  // Also what needs no new work is drawn for the new settings: another head, a shorter context.
   changed.clear();
+  for (const id of shown) changed.add(id);
   // The first answer to a new setting waits for nothing.
   panelsAt = -Infinity;
   configuredAt = performance.now();
@@ -166,6 +170,7 @@ function sendPanels(): void {
     if (!raw) continue;
     const { panel, buffers } = compact(raw);
     post({ type: 'panel', generation, panel }, buffers);
+    shown.add(id);
     answered = true;
   }
   changed.clear();
@@ -185,7 +190,8 @@ async function slice(): Promise<void> {
   working = progress.state === 'working';
   for (const id of progress.changed) changed.add(id);
   if (!working) answered = true;
-  if (changed.size > 0 && (!working || mayShow())) sendPanels();
+  // While files are missing, what the engine holds is for other settings.
+  if (changed.size > 0 && progress.state !== 'waiting' && (!working || mayShow())) sendPanels();
   post({ type: 'progress', generation, progress });
 }
 
