@@ -79,28 +79,25 @@ def rms_ratio(got: torch.Tensor, right: torch.Tensor) -> float:
     return (difference / right.float().square().mean().sqrt()).item()
 
 
-def measure() -> list:
-    rows = []
-    for shape, (t, heads, width) in SHAPES.items():
-        for dtype in (torch.float32, torch.bfloat16):
+def measure():
+    """Rows one by one: the first call of each kernel tunes it for minutes."""
+    for dtype in (torch.float32, torch.bfloat16):
+        for shape, (t, heads, width) in SHAPES.items():
             calls = contestants(t, heads, width, dtype)
             for mixer, (whole, start, recurrence) in calls.items():
                 ratio = rms_ratio(start(), recurrence())
                 if not ratio <= TOLERANCE[dtype]:
                     sys.exit(f"{mixer} at {shape} in {dtype}: RMS ratio {ratio:.1e} to the recurrence")
-                rows.append(
-                    {
-                        "mixer": mixer,
-                        "shape": shape,
-                        "tokens": t,
-                        "heads": heads,
-                        "width": width,
-                        "dtype": str(dtype).removeprefix("torch."),
-                        "median_ms": triton.testing.do_bench(whole, return_mode="median"),
-                        "rms_ratio_to_recurrence": ratio,
-                    }
-                )
-    return rows
+                yield {
+                    "mixer": mixer,
+                    "shape": shape,
+                    "tokens": t,
+                    "heads": heads,
+                    "width": width,
+                    "dtype": str(dtype).removeprefix("torch."),
+                    "median_ms": triton.testing.do_bench(whole, return_mode="median"),
+                    "rms_ratio_to_recurrence": ratio,
+                }
 
 
 def copy_bytes_per_second() -> float:
@@ -113,23 +110,24 @@ def copy_bytes_per_second() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", help="write the report there instead of printing it")
+    parser.add_argument("--json", help="write the report there too")
     arguments = parser.parse_args()
+    report = {
+        "device": torch.cuda.get_device_name(),
+        "torch": torch.__version__,
+        "triton": triton.__version__,
+        "fla": fla.__version__,
+        "copy_bytes_per_second": copy_bytes_per_second(),
+        "rows": [],
+    }
     with torch.no_grad():
-        report = {
-            "device": torch.cuda.get_device_name(),
-            "torch": torch.__version__,
-            "triton": triton.__version__,
-            "fla": fla.__version__,
-            "copy_bytes_per_second": copy_bytes_per_second(),
-            "rows": measure(),
-        }
-    text = json.dumps(report, indent=1)
-    if arguments.json:
-        with open(arguments.json, "w") as file:
-            file.write(text + "\n")
-    else:
-        print(text)
+        for row in measure():
+            report["rows"].append(row)
+            print(json.dumps(row), flush=True)
+            if arguments.json:
+                # After every row, so that a run that is cut short leaves what it has.
+                with open(arguments.json, "w") as file:
+                    json.dump(report, file, indent=1)
 
 
 if __name__ == "__main__":

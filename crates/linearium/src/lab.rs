@@ -508,11 +508,11 @@ impl<H: Host> Lab<H> {
                 continue;
             };
             let seed = settings.integer("seed") as u64;
-            if let Some(definition) = mixers::ALL.iter().find(|d| d.id == id) {
-                if !self.models.contains(&key) {
-                    self.models
-                        .insert(&key, Rc::new(Stack::random(definition, seed)));
-                }
+            if let Some(definition) = mixers::ALL.iter().find(|d| d.id == id)
+                && !self.models.contains(&key)
+            {
+                self.models
+                    .insert(&key, Rc::new(Stack::random(definition, seed)));
             }
         }
     }
