@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 
 use linearium::settings::{Kind, Property};
 
-use crate::{Command, Failure};
+use crate::{Command, Failure, Operand};
 
 /// A flag of a command; every flag takes a value.
 pub struct Flag {
@@ -101,7 +101,11 @@ impl Arguments {
             }
             values.push(value);
         }
-        let Some((operand, choices)) = &command.operand else {
+        let Some(Operand {
+            name: operand,
+            choices,
+        }) = &command.operand
+        else {
             return Ok(Some(out));
         };
         let choices = choices();
@@ -190,7 +194,7 @@ fn split<'a>(flag: &'a str, argument: &OsString) -> (&'a str, Option<OsString>) 
 /// The flags of a command with what they mean.
 pub fn help(command: &Command) -> String {
     let operand = match &command.operand {
-        Some((name, choices)) => format!(" {name} (one of {})", choices().join(", ")),
+        Some(o) => format!(" {} (one of {})", o.name, (o.choices)().join(", ")),
         None => String::new(),
     };
     let mut out = format!(

@@ -48,11 +48,17 @@ impl From<io::Error> for Failure {
 /// A command.
 struct Command {
     name: &'static str,
-    /// What stands behind the name before the flags, with what it may be.
-    operand: Option<(&'static str, fn() -> Vec<&'static str>)>,
+    operand: Option<Operand>,
     about: &'static str,
     flags: fn() -> Vec<Flag>,
     run: fn(&Arguments) -> Outcome,
+}
+
+/// What stands behind the name of a command, before the flags.
+struct Operand {
+    name: &'static str,
+    /// What it may be.
+    choices: fn() -> Vec<&'static str>,
 }
 
 static COMMANDS: &[Command] = &[
@@ -65,7 +71,10 @@ static COMMANDS: &[Command] = &[
     },
     Command {
         name: "probe",
-        operand: Some(("PANEL", probe::panels)),
+        operand: Some(Operand {
+            name: "PANEL",
+            choices: probe::panels,
+        }),
         about: "Writes what a panel of the lab draws: the same numbers as on the page.",
         flags: probe::flags,
         run: probe::run,

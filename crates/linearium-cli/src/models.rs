@@ -10,12 +10,13 @@ use linearium::model::checkpoint::MAX_HEADER_BYTES;
 use linearium::model::config::{MAX_CONFIG_BYTES, MAX_PARAMETERS};
 use linearium::model::load::load;
 use linearium::model::stack::Stack;
-use linearium::settings::Settings;
+use linearium::settings::{Kind, Settings, property};
 
 use crate::arguments::Flag;
 use crate::{Failure, files};
 
 /// Where a model comes from.
+#[derive(PartialEq, Eq)]
 pub enum Source {
     /// The id of a model with random weights, for example `random-ssd`.
     Random(String),
@@ -55,6 +56,22 @@ impl Source {
                 )))
             }
             _ => Ok(Source::Folder(value.into())),
+        }
+    }
+
+    /// Its id in the settings of the lab: that of a shipped model for a folder of that name, so
+    /// that the same settings show the same on the page; `file` for any other folder.
+    pub fn id(&self) -> &str {
+        let shipped = |dir: &Path| match &property("model")?.kind {
+            Kind::Choice { choices } => {
+                let name = dir.file_name()?;
+                choices.iter().map(|c| c.id).find(|id| name == *id)
+            }
+            _ => None,
+        };
+        match self {
+            Source::Random(id) => id,
+            Source::Folder(dir) => shipped(dir).unwrap_or("file"),
         }
     }
 

@@ -57,8 +57,12 @@ pub fn flags() -> Vec<Flag> {
             _ => Flag::of(p),
         });
         if p.comparable {
+            let value = match p.id {
+                "model" => models::flag().value,
+                _ => Flag::of(p).value,
+            };
             let help = "The same for a second run, drawn on the same axes.";
-            out.push(Flag::new(&format!("b.{}", p.id), &Flag::of(p).value, help));
+            out.push(Flag::new(&format!("b.{}", p.id), &value, help));
         }
     }
     out.push(Flag::new(
@@ -100,9 +104,14 @@ pub fn run(arguments: &Arguments) -> Outcome {
         .iter()
         .find(|p| p.0 == arguments.operand)
         .ok_or_else(|| Failure::Usage(format!("there is no panel {}", arguments.operand)))?;
-    let source = Source::new(arguments.required("model", "a folder, or random-ssd")?)?;
+    let mut sources = vec![Source::new(
+        arguments.required("model", "a folder, or random-ssd")?,
+    )?];
+    if let Some(second) = arguments.raw("b.model") {
+        sources.push(Source::new(second)?);
+    }
     let recall = *panel == "recall";
-    let settings = settings(arguments, &source, recall)?;
+    let settings = settings(arguments, &sources, recall)?;
     let samples = arguments.integer("samples", 1, MAX_SAMPLES)?;
     if samples.is_some() && !recall {
         return Err(Failure::Usage(
@@ -122,7 +131,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
         if recall {
             lab.measure_recall(samples.unwrap_or(40));
         }
-        provide(&mut lab, arguments, &source, &settings)?;
+        provide(&mut lab, arguments, &sources, &settings)?;
         // Asked again with the model there: what does not exist in it is an error here.
         if let Some(notice) = lab.configure(&settings.to_query()).notices.first() {
             return Err(Failure::Other(format!("--{notice}")));
@@ -159,15 +168,23 @@ pub fn run(arguments: &Arguments) -> Outcome {
 }
 
 /// The settings of the lab from the flags.
-fn settings(arguments: &Arguments, source: &Source, recall: bool) -> Result<Settings, Failure> {
+fn settings(arguments: &Arguments, sources: &[Source], recall: bool) -> Result<Settings, Failure> {
     let mut out = Settings::default();
     let mut set = |id: &str, value: &str| {
         out.set(id, value)
             .map_err(|sentence| Failure::Usage(format!("--{sentence}")))
     };
-    match source {
-        Source::Random(id) => set("model", id)?,
-        Source::Folder(_) => set("model", "file")?,
+    if let [a, b] = sources
+        && a.id() == b.id()
+        && a != b
+    {
+        return Err(Failure::Usage(format!(
+            "--model and --b.model are two folders that the lab would both call {}: give one of them the name of a shipped model, or compare two runs of one",
+            a.id()
+        )));
+    }
+    for (source, flag) in sources.iter().zip(["model", "b.model"]) {
+        set(flag, source.id())?;
     }
     let file = arguments.raw("text").map(Path::new);
     let input = match (arguments.text("input")?, file) {
@@ -214,7 +231,7 @@ fn settings(arguments: &Arguments, source: &Source, recall: bool) -> Result<Sett
         .filter(|p| p.comparable)
         .map(|p| format!("b.{}", p.id));
     for id in ids.chain(second) {
-        if ["model", "text", "input"].contains(&id.as_str()) {
+        if ["model", "b.model", "text", "input"].contains(&id.as_str()) {
             continue;
         }
         if let Some(value) = arguments.text(&id)? {
@@ -228,21 +245,16 @@ fn settings(arguments: &Arguments, source: &Source, recall: bool) -> Result<Sett
 fn provide(
     lab: &mut Lab<LabHost>,
     arguments: &Arguments,
-    source: &Source,
+    sources: &[Source],
     settings: &Settings,
 ) -> Outcome {
     for need in lab.needs() {
+        let source = sources.iter().find(|s| s.id() == need.id);
         match (need.kind, source) {
-            ("model", Source::Folder(dir)) if need.id == "file" => {
+            ("model", Some(Source::Folder(dir))) => {
                 let [config, weights] = models::read(dir)?;
-                lab.provide_model("file", &config, weights)
+                lab.provide_model(&need.id, &config, weights)
                     .map_err(|sentence| format!("{}: {sentence}", dir.display()))?;
-            }
-            ("model", _) => {
-                return Err(Failure::Usage(format!(
-                    "--b.model {} is not here: a second model must have random weights, or be the folder of --model (b.model = file)",
-                    need.id
-                )));
             }
             _ => {
                 let file = arguments.required("text", "the name of a text file")?;
@@ -335,4 +347,42 @@ fn columns(table: &Table) -> Vec<String> {
             line.trim_end().to_owned()
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use linearium::views::{Lines, Series, View};
+
+    use super::*;
+
+    #[test]
+    fn numbers_that_are_not_finite_are_null() {
+        let lines = Lines {
+            series: vec![Series {
+                x: vec![0.0, 1.0, 2.0],
+                y: vec![f32::NAN, f32::INFINITY, 0.5],
+                ..Series::default()
+            }],
+            ..Lines::default()
+        };
+        let panel = Panel {
+            id: "decay".to_owned(),
+            title: String::new(),
+            summary: String::new(),
+            views: vec![View {
+                id: "curve".to_owned(),
+                title: String::new(),
+                drawing: Drawing::Lines(lines),
+            }],
+            provenance: Default::default(),
+        };
+        let written = Written {
+            panel: &panel,
+            settings: "",
+            model: String::new(),
+            version: "",
+        };
+        let json = serde_json::to_string(&written).unwrap();
+        assert!(json.contains(r#""y":[null,null,0.5]"#), "{json}");
+    }
 }

@@ -231,6 +231,16 @@ fn what_cannot_be_done_is_said() {
     }
 }
 
+/// A link is read before its model is there, so what does not exist in it shows only then.
+#[test]
+fn a_layer_that_a_model_lacks_is_said_once_the_model_is_there() {
+    let mut lab = lab("context=64&layer=7&head=99");
+    let notices = finish(&mut lab);
+    assert_eq!(notices.len(), 2, "{notices:?}");
+    assert!(notices[0].contains("layer = 7") && notices[1].contains("head = 99"));
+    assert_eq!(lab.settings().get("layer"), "2");
+}
+
 #[test]
 fn the_filter_is_calibrated_and_changes_the_run() {
     let mut filtered = lab("input=heldout&context=1024&filter=1024");

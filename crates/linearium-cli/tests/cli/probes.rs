@@ -179,6 +179,41 @@ fn a_second_run_is_drawn_beside_the_first() {
 }
 
 #[test]
+fn two_models_are_drawn_on_the_same_axes() {
+    let (text, a, b) = (
+        heldout(),
+        model("mamba2-passkey-t128"),
+        model("mamba2-text-t1024"),
+    );
+    let panel = probe(
+        "loss",
+        &[
+            "--model",
+            &a,
+            "--b.model",
+            &b,
+            "--text",
+            &text,
+            "--context",
+            "128",
+        ],
+    );
+    check(&panel);
+    let loss = |run: &str| {
+        let rows = view(&panel, "loss-table")["rows"].as_array().unwrap();
+        let row = rows.iter().find(|r| r[0] == run).unwrap();
+        row[3].as_f64().unwrap()
+    };
+    let alone = probe(
+        "loss",
+        &["--model", &b, "--text", &text, "--context", "128"],
+    );
+    let rows = view(&alone, "loss-table")["rows"].as_array().unwrap();
+    assert_eq!(Some(loss("B")), rows[0][3].as_f64());
+    assert_ne!(loss("A"), loss("B"));
+}
+
+#[test]
 fn the_settings_that_are_written_give_the_same_panel_in_the_lab() {
     let (name, text) = (model("mamba2-passkey-t128"), heldout());
     let panel = probe(
@@ -201,7 +236,9 @@ fn the_settings_that_are_written_give_the_same_panel_in_the_lab() {
     assert!(configured.notices.is_empty(), "{:?}", configured.notices);
     let config = fs::read(format!("{name}/config.json")).unwrap();
     let weights = fs::read(format!("{name}/model.safetensors")).unwrap();
-    lab.provide_model("file", &config, weights).unwrap();
+    // A folder of a shipped model's name is that model to the page.
+    lab.provide_model("mamba2-passkey-t128", &config, weights)
+        .unwrap();
     lab.provide_text("file", fs::read(&text).unwrap()).unwrap();
     while block_on(lab.advance(1e9)).state == "working" {}
     let drawn = lab.panel("receptive-field").unwrap();
