@@ -47,6 +47,7 @@ export default defineConfig({
             // Chromium without a flag has WebGPU but no adapter: the natural fallback.
             name: 'cpu',
             testDir: './lab',
+            testIgnore: /lost-device/,
             timeout: 180_000,
             use: {
               baseURL: LAB,
@@ -56,6 +57,7 @@ export default defineConfig({
           {
             name: 'webgpu',
             testDir: './lab',
+            testIgnore: /no-adapter/,
             timeout: 180_000,
             use: {
               baseURL: LAB,

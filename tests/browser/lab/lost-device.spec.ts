@@ -1,8 +1,8 @@
+/** Runs where the browser has a device to lose. */
 import { expect, test } from '@playwright/test';
-import { answered, loseGpu, notices, onGpu, openLab, panel } from './lab';
+import { answered, loseGpu, notices, openLab, panel } from './lab';
 
 test('a device lost in the middle of a run is replaced, and the answer is right', async ({ page }) => {
-  test.skip(!onGpu(), 'this browser has no device to lose');
   test.setTimeout(300_000);
   await openLab(page, { context: '256' });
   const before = await panel(page, 'cost').locator('.summary').innerText();
