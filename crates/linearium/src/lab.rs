@@ -3,7 +3,6 @@
 //!
 //! The page's worker, the command line and the tests all drive this one thing.
 
-mod by_id;
 mod host;
 mod input;
 mod panels;
@@ -14,10 +13,10 @@ use std::rc::Rc;
 
 use serde::Serialize;
 
-use by_id::ById;
 pub use host::Host;
 pub use recall::{LENGTHS, MAX_SAMPLES};
 
+use crate::by_id::ById;
 use crate::mixers;
 use crate::model::load::load;
 use crate::model::stack::Stack;

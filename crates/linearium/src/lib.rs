@@ -3,6 +3,7 @@
 //!
 //! This crate knows no GPU API, no JavaScript, no files and no clock.
 
+mod by_id;
 pub mod kernels;
 pub mod lab;
 pub mod mixers;

@@ -1,9 +1,6 @@
 //! Numbers in sentences.
 
 /// A number with the digits that matter to a reader: 1234, 12.3, 0.123, 1.2e-5, unlimited.
-///
-/// Written with the shortest form of a rounded number alone: the exact forms (`{:.1}`, `{:e}`)
-/// would cost the page three kilobytes.
 pub fn short(x: f64) -> String {
     if x.is_infinite() {
         return "unlimited".to_owned();

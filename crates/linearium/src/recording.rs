@@ -202,14 +202,13 @@ impl Recording {
         reads: &[BufferId],
         writes: &[BufferId],
     ) {
-        assert_eq!(
-            (reads.len(), writes.len()),
-            (kernel.reads, kernel.writes),
-            "{kernel:?}"
+        assert!(
+            (reads.len(), writes.len()) == (kernel.reads, kernel.writes),
+            "the kernel has other numbers of buffers"
         );
         assert!(
             writes.iter().all(|w| !reads.contains(w)),
-            "{kernel:?} reads what it writes"
+            "the kernel reads what it writes"
         );
         self.passes.push(Pass {
             kernel,

@@ -2,10 +2,11 @@
 //! the keys of the URL, the attributes of the element, the flags of the command line, and the
 //! tests. Nothing else knows which settings there are.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::Serialize;
+
+use crate::by_id::ById;
 
 /// One setting.
 #[derive(Clone, Debug, Serialize)]
@@ -387,8 +388,8 @@ pub static PROPERTIES: &[Property] = &[
 ///
 /// Only values that differ from the default are held, so that equality is equality of states and
 /// a link is as short as can be.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Settings(BTreeMap<String, String>);
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings(ById<String>);
 
 /// The property with this id.
 pub fn property(id: &str) -> Option<&'static Property> {
@@ -493,7 +494,7 @@ impl Settings {
 
     /// True if run B differs from run A, so that two runs are compared.
     pub fn compares(&self) -> bool {
-        self.0.keys().any(|k| k.starts_with("b."))
+        self.0.iter().any(|(id, _)| id.starts_with("b."))
     }
 
     /// The settings of one run alone: of run B with its own values in the places of run A's.
@@ -507,7 +508,7 @@ impl Settings {
             };
             let value = self.get(&id);
             if value != p.default {
-                out.0.insert(p.id.to_owned(), value.to_owned());
+                out.0.insert(p.id, value.to_owned());
             }
         }
         out
@@ -534,7 +535,7 @@ impl Settings {
         if value == base {
             self.0.remove(id);
         } else {
-            self.0.insert(id.to_owned(), value);
+            self.0.insert(id, value);
         }
         Ok(())
     }
@@ -584,7 +585,7 @@ impl Settings {
     /// The query part of a URL, without `?`; empty if every value is the default.
     pub fn to_query(&self) -> String {
         let mut out = String::new();
-        for (k, v) in &self.0 {
+        for (k, v) in self.0.iter() {
             if !out.is_empty() {
                 out.push('&');
             }

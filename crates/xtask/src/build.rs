@@ -71,7 +71,8 @@ fn wasm(tree: &Tree) -> Outcome<()> {
         "web",
     ]);
     wasm_pack.args([
-        "--release",
+        "--profile",
+        "wasm",
         "--mode",
         "no-install",
         "--out-dir",
@@ -89,7 +90,14 @@ fn optimise(tree: &Tree) -> Outcome<()> {
     let mut wasm_opt = process::in_directory("node", tree.root());
     wasm_opt.arg(tree.at("web/node_modules/binaryen/bin/wasm-opt"));
     wasm_opt
-        .args(["-O3", "--strip-debug", "--strip-producers"])
+        .args(["-Oz", "--converge"])
+        // Neighbours by name are alike, which gzip likes.
+        .args(["--reorder-functions-by-name"])
+        .args([
+            "--strip-debug",
+            "--strip-producers",
+            "--strip-target-features",
+        ])
         .args(WASM_FEATURES);
     wasm_opt.arg(&wasm).arg("-o").arg(&smaller);
     process::run(&mut wasm_opt)?;

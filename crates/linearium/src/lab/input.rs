@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::by_id::ById;
+use crate::by_id::ById;
 use crate::probes::passkey;
 use crate::random::Random;
 use crate::settings::{MAX_CONTEXT, Settings};

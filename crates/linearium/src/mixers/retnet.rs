@@ -66,13 +66,13 @@ fn random(size: &Size, random: &mut Random) -> Box<dyn Mixer> {
         in_proj: random
             .normals(
                 2 * (keys + values) * size.width,
-                (size.width as f64).powf(-0.5),
+                (size.width as f64).sqrt().recip(),
             )
             .into(),
         norm: vec![1.0; size.value].into(),
         eps: 1e-5,
         out_proj: random
-            .normals(size.width * values, (values as f64).powf(-0.5))
+            .normals(size.width * values, (values as f64).sqrt().recip())
             .into(),
     })
 }
@@ -145,7 +145,7 @@ impl Mixer for RetNet {
             &shape,
             change.window,
         );
-        let o = state.read(q, (self.key as f64).powf(-0.5), &shape);
+        let o = state.read(q, (self.key as f64).sqrt().recip(), &shape);
         let mut o = rms_norm(&o, &self.norm, self.value, f64::from(self.eps));
         for (o, z) in o.iter_mut().zip(z) {
             *o *= silu(*z);

@@ -94,24 +94,30 @@ fn random(size: &Size, random: &mut Random) -> Box<dyn Mixer> {
         rank,
         conv,
         in_proj: random
-            .normals(2 * channels * size.width, (size.width as f64).powf(-0.5))
+            .normals(
+                2 * channels * size.width,
+                (size.width as f64).sqrt().recip(),
+            )
             .into(),
         in_bias: None,
         conv_weight: random
-            .normals(channels * conv, 0.5 * (conv as f64).powf(-0.5))
+            .normals(channels * conv, 0.5 * (conv as f64).sqrt().recip())
             .into(),
         conv_bias: Some(random.normals(channels, 0.1).into()),
         x_proj: random
-            .normals((rank + 2 * states) * channels, (channels as f64).powf(-0.5))
+            .normals(
+                (rank + 2 * states) * channels,
+                (channels as f64).sqrt().recip(),
+            )
             .into(),
         dt_proj: random
-            .normals(channels * rank, (rank as f64).powf(-0.5) * 0.58)
+            .normals(channels * rank, (rank as f64).sqrt().recip() * 0.58)
             .into(),
         dt_bias: dt_bias.into(),
         a: Arc::from_iter(a),
         skip: vec![1.0; channels].into(),
         out_proj: random
-            .normals(size.width * channels, (channels as f64).powf(-0.5))
+            .normals(size.width * channels, (channels as f64).sqrt().recip())
             .into(),
         out_bias: None,
     })

@@ -59,11 +59,11 @@ fn random(size: &Size, random: &mut Random) -> Box<dyn Mixer> {
         key: size.key,
         theta: 10_000.0,
         in_proj: random
-            .normals(3 * inner * size.width, (size.width as f64).powf(-0.5))
+            .normals(3 * inner * size.width, (size.width as f64).sqrt().recip())
             .into(),
         in_bias: None,
         out_proj: random
-            .normals(size.width * inner, (inner as f64).powf(-0.5))
+            .normals(size.width * inner, (inner as f64).sqrt().recip())
             .into(),
         out_bias: None,
     })
@@ -126,7 +126,7 @@ impl Mixer for Softmax {
                 .map(|w| {
                     let k = &w.key[column..column + self.key];
                     let dot: f64 = q.iter().zip(k).map(|(a, b)| a * b).sum();
-                    (dot * (self.key as f64).powf(-0.5)).exp()
+                    (dot * (self.key as f64).sqrt().recip()).exp()
                 })
                 .collect();
             let sum: f64 = scores.iter().sum();

@@ -101,11 +101,11 @@ fn random(size: &Size, random: &mut Random) -> Box<dyn Mixer> {
         groups,
         conv,
         in_proj: random
-            .normals(rows * size.width, (size.width as f64).powf(-0.5))
+            .normals(rows * size.width, (size.width as f64).sqrt().recip())
             .into(),
         in_bias: None,
         conv_weight: random
-            .normals(channels * conv, 0.5 * (conv as f64).powf(-0.5))
+            .normals(channels * conv, 0.5 * (conv as f64).sqrt().recip())
             .into(),
         conv_bias: Some(random.normals(channels, 0.1).into()),
         dt_bias: dt_bias.into(),
@@ -115,7 +115,9 @@ fn random(size: &Size, random: &mut Random) -> Box<dyn Mixer> {
         norm_group: e,
         eps: 1e-5,
         dt_limit: (0.0, f32::INFINITY),
-        out_proj: random.normals(size.width * e, (e as f64).powf(-0.5)).into(),
+        out_proj: random
+            .normals(size.width * e, (e as f64).sqrt().recip())
+            .into(),
         out_bias: None,
     })
 }

@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 pub use self::header::{Dtype, MAX_HEADER_BYTES};
 use self::header::{Entry, Header};
 use super::json::quote;
@@ -34,7 +36,13 @@ pub struct Checkpoint {
     /// Where the data part begins in `bytes`.
     data: usize,
     entries: BTreeMap<String, Entry>,
-    metadata: BTreeMap<String, String>,
+}
+
+/// The part of a header that [`Checkpoint::metadata`] reads.
+#[derive(Deserialize)]
+struct Metadata {
+    #[serde(default, rename = "__metadata__")]
+    texts: BTreeMap<String, String>,
 }
 
 impl fmt::Debug for Checkpoint {
@@ -54,16 +62,11 @@ impl Checkpoint {
     /// # Errors
     /// One sentence on the first rule of the format that the file breaks.
     pub fn read(bytes: Vec<u8>) -> Result<Checkpoint, String> {
-        let Header {
-            data,
-            entries,
-            metadata,
-        } = Header::read(&bytes)?;
+        let Header { data, entries } = Header::read(&bytes)?;
         Ok(Checkpoint {
             bytes,
             data,
             entries,
-            metadata,
         })
     }
 
@@ -89,8 +92,11 @@ impl Checkpoint {
     }
 
     /// The texts under `__metadata__`.
-    pub fn metadata(&self) -> &BTreeMap<String, String> {
-        &self.metadata
+    pub fn metadata(&self) -> BTreeMap<String, String> {
+        // Behind the length of 8 bytes. What has been checked can be read, so nothing is lost.
+        serde_json::from_slice::<Metadata>(&self.bytes[8..self.data])
+            .map(|m| m.texts)
+            .unwrap_or_default()
     }
 
     /// The number of elements of all tensors together.

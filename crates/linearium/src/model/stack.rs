@@ -98,7 +98,7 @@ impl Stack {
             norm: vec![1.0; width].into(),
             head: Some(
                 random
-                    .normals(vocab * width, (width as f64).powf(-0.5))
+                    .normals(vocab * width, (width as f64).sqrt().recip())
                     .into(),
             ),
             eps: 1e-5,

@@ -1,7 +1,7 @@
 //! The header of a safetensors file: from its text to the checked place of every tensor.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
@@ -99,7 +99,6 @@ pub(super) struct Header {
     /// Where the data part begins in the file.
     pub(super) data: usize,
     pub(super) entries: BTreeMap<String, Entry>,
-    pub(super) metadata: BTreeMap<String, String>,
 }
 
 impl Header {
@@ -162,7 +161,7 @@ impl<'de> Visitor<'de> for HeaderSeed {
                 if std::mem::replace(&mut metadata_seen, true) {
                     return Err(json::duplicate(&name));
                 }
-                header.metadata = map.next_value_seed(MetadataSeed)?;
+                map.next_value_seed(MetadataSeed)?;
                 continue;
             }
             if header.entries.contains_key(&name) {
@@ -181,43 +180,42 @@ impl<'de> Visitor<'de> for HeaderSeed {
     }
 }
 
-/// `__metadata__`: texts by name.
+/// `__metadata__`: texts by name, checked and let go; [`super::Checkpoint::metadata`] reads them.
 struct MetadataSeed;
 
 impl<'de> DeserializeSeed<'de> for MetadataSeed {
-    type Value = BTreeMap<String, String>;
-    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<Self::Value, D::Error> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
         d.deserialize_map(self)
     }
 }
 
 impl<'de> Visitor<'de> for MetadataSeed {
-    type Value = BTreeMap<String, String>;
+    type Value = ();
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("an object of texts under __metadata__")
     }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut out = BTreeMap::new();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut seen = HashSet::new();
         while let Some(key) = map.next_key::<String>()? {
-            if out.contains_key(&key) {
-                return Err(json::duplicate(&key));
-            }
             let budget = Cell::new(1);
-            match map.next_value_seed(Bounded {
+            let value = map.next_value_seed(Bounded {
                 depth: 0,
                 budget: &budget,
-            })? {
-                Json::Text(text) => out.insert(key, text),
-                other => {
-                    return Err(de::Error::custom(format_args!(
-                        "__metadata__ has {} under {} where only texts may stand",
-                        other.describe(),
-                        quote(&key)
-                    )));
-                }
-            };
+            })?;
+            if !matches!(value, Json::Text(_)) {
+                return Err(de::Error::custom(format_args!(
+                    "__metadata__ has {} under {} where only texts may stand",
+                    value.describe(),
+                    quote(&key)
+                )));
+            }
+            if seen.contains(&key) {
+                return Err(json::duplicate(&key));
+            }
+            seen.insert(key);
         }
-        Ok(out)
+        Ok(())
     }
 }
 
