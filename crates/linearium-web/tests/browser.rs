@@ -150,7 +150,7 @@ fn numbers(lab: &Lab, panel: &str) -> Vec<f64> {
 async fn the_lab_draws_every_panel_on_the_expected_back_end() {
     let mut lab = Lab::new();
     if expects_gpu() {
-        let report = lab.start_gpu().await.unwrap();
+        let report = lab.start_gpu().await.unwrap().as_string().unwrap();
         assert!(
             report.contains("ok") && !report.contains("WRONG"),
             "{report}"
