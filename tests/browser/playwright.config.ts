@@ -57,7 +57,7 @@ export default defineConfig({
           {
             name: 'webgpu',
             testDir: './lab',
-            testIgnore: /no-adapter/,
+            testIgnore: /no-adapter|endurance/,
             timeout: 180_000,
             use: {
               baseURL: LAB,

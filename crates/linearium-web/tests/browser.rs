@@ -217,3 +217,73 @@ async fn a_device_that_is_lost_in_the_middle_of_a_run_is_replaced() {
         "{seen}"
     );
 }
+
+#[wasm_bindgen(inline_js = "
+let live = 0;
+export function count_buffers() {
+  if (typeof GPUDevice === 'undefined') return;
+  const gone = new WeakSet();
+  const { createBuffer } = GPUDevice.prototype;
+  const { destroy } = GPUBuffer.prototype;
+  GPUDevice.prototype.createBuffer = function (descriptor) {
+    live += 1;
+    return createBuffer.call(this, descriptor);
+  };
+  GPUBuffer.prototype.destroy = function () {
+    if (!gone.has(this)) live -= 1;
+    gone.add(this);
+    return destroy.call(this);
+  };
+}
+export function live_buffers() { return live; }
+export function bytes(memory) { return memory.buffer.byteLength; }
+")]
+extern "C" {
+    fn count_buffers();
+    fn live_buffers() -> f64;
+    fn bytes(memory: &JsValue) -> f64;
+}
+
+/// A slider that is moved a thousand times makes and lets go a thousand runs.
+#[wasm_bindgen_test]
+async fn a_thousand_moves_leave_memory_and_buffers_where_they_were() {
+    count_buffers();
+    let mut lab = Lab::new();
+    if expects_gpu() {
+        lab.start_gpu().await.unwrap();
+    }
+    let mut before = (0.0, 0.0);
+    for i in 0..1_100 {
+        let factor = 0.9 + f64::from(i % 97) * 1e-3;
+        lab.configure(&format!("{QUERY}gpu&decay-factor={factor}"));
+        // Some moves are overtaken before anything was read, some are drawn.
+        lab.advance(0.0).await;
+        if i % 10 == 0 {
+            lab.advance(0.0).await;
+            lab.panel("state");
+        }
+        let now = (bytes(&wasm_bindgen::memory()), live_buffers());
+        if i == 100 {
+            before = now;
+            assert_eq!(
+                now.1 > 0.0,
+                expects_gpu(),
+                "buffers are counted where there are any"
+            );
+        }
+        if i > 100 && i % 97 == 3 {
+            assert!(
+                now.0 <= before.0,
+                "after {i} moves wasm has {} bytes, at first {}",
+                now.0,
+                before.0
+            );
+            assert!(
+                now.1 <= before.1,
+                "after {i} moves {} GPU buffers live, at first {}",
+                now.1,
+                before.1
+            );
+        }
+    }
+}
