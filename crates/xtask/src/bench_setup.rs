@@ -15,19 +15,20 @@ pub struct Programs {
 /// Builds them.
 pub fn programs(tree: &Tree) -> Outcome<Programs> {
     setup::wasm_target(tree)?;
-    let build = [
-        "build",
-        "--release",
-        "--quiet",
-        "--package",
-        "linearium-bench",
+    let build = ["build", "--quiet", "--package", "linearium-bench"];
+    process::run(process::cargo(tree.root()).args(build).arg("--release"))?;
+    // As the page gets it: small code, not the fastest.
+    let for_wasm = [
+        "--profile",
+        "wasm",
+        "--lib",
+        "--target",
+        "wasm32-unknown-unknown",
     ];
-    process::run(process::cargo(tree.root()).args(build))?;
-    let for_wasm = ["--lib", "--target", "wasm32-unknown-unknown"];
     process::run(process::cargo(tree.root()).args(build).args(for_wasm))?;
     Ok(Programs {
         native: tree.at("target/release/linearium-bench"),
-        wasm: tree.at("target/wasm32-unknown-unknown/release/linearium_bench.wasm"),
+        wasm: tree.at("target/wasm32-unknown-unknown/wasm/linearium_bench.wasm"),
     })
 }
 
