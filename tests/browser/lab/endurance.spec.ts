@@ -3,6 +3,7 @@ import { answered, openLab } from './lab';
 
 /** What the page holds after rubbish was collected, by Chromium's own count. */
 test('a thousand moves of a slider leave listeners and nodes where they were', async ({ page }) => {
+  test.setTimeout(600_000);
   await openLab(page);
   const devtools = await page.context().newCDPSession(page);
   await devtools.send('Performance.enable');
