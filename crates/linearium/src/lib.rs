@@ -4,14 +4,13 @@
 //! This crate knows no GPU API, no JavaScript, no files and no clock.
 
 mod by_id;
-pub mod kernels;
 pub mod lab;
 pub mod mixers;
 pub mod model;
 pub mod number;
 pub mod player;
 pub mod probes;
-pub mod random;
-pub mod recording;
 pub mod settings;
 pub mod views;
+
+pub use linearium_kernels::{kernels, random, recording};

@@ -36,6 +36,7 @@ fn wasm_inputs(tree: &Tree) -> Outcome<u64> {
         "Cargo.lock",
         ".cargo/config.toml",
         "crates/linearium",
+        "crates/linearium-kernels",
         "crates/linearium-gpu",
         "crates/linearium-web",
         "crates/xtask/src/build.rs",

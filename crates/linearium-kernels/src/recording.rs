@@ -1,5 +1,5 @@
 //! A recording: passes over named buffers, as plain data. It is made once from a definition and
-//! played by two players, on the CPU ([`crate::player::CpuPlayer`]) and on the GPU
+//! played by two players, on the CPU (`player::CpuPlayer`) and on the GPU
 //! (`linearium-gpu`), neither of which knows any piece by its name.
 
 use std::sync::Arc;

@@ -51,7 +51,7 @@ fn canary(seed: u64) -> Call {
 }
 
 /// Reads `x [T, H, K]` (strided), `angles [T, K/2, 2]` (cosine, sine; made by
-/// [`crate::mixers::rotary_angles`] in f64, since an f32 product loses the phase of far positions); writes
+/// `mixers::rotary_angles` in f64, since an f32 product loses the phase of far positions); writes
 /// `out [T, H, K]`.
 pub static KERNEL: Kernel = Kernel {
     name: "rotary",
