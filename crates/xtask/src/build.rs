@@ -92,6 +92,9 @@ fn optimise(tree: &Tree) -> Outcome<()> {
     wasm_opt.arg(tree.at("web/node_modules/binaryen/bin/wasm-opt"));
     wasm_opt
         .args(["-Oz", "--converge"])
+        // The lowest 1,024 bytes are the very end of the stack: who gets there traps, as anyone
+        // who needs more stack than there is.
+        .arg("--low-memory-unused")
         // Neighbours by name are alike, which gzip likes.
         .args(["--reorder-functions-by-name"])
         .args([
