@@ -91,7 +91,7 @@ fn optimise(tree: &Tree) -> Outcome<()> {
     let mut wasm_opt = process::in_directory("node", tree.root());
     wasm_opt.arg(tree.at("web/node_modules/binaryen/bin/wasm-opt"));
     wasm_opt
-        .args(["-Oz", "--converge"])
+        .args(["-Os", "--converge"])
         // The lowest 1,024 bytes are the very end of the stack: who gets there traps, as anyone
         // who needs more stack than there is.
         .arg("--low-memory-unused")
