@@ -8,9 +8,11 @@ pub mod lab;
 pub mod mixers;
 pub mod model;
 pub mod number;
+pub mod plan;
 pub mod player;
 pub mod probes;
 pub mod settings;
+pub mod step;
 pub mod views;
 
 pub use linearium_kernels::{kernels, random, recording};

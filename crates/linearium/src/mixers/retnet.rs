@@ -7,16 +7,14 @@
 
 use std::sync::Arc;
 
-use super::outer_scan::{Inputs, OuterScan};
 use super::{
-    Change, Columns, Decay, Definition, Io, Linear, Mixer, Plan, Planner, Shape, Size, StepState,
-    Taps, Weights, Write, linear, rms_norm, rotate, silu,
+    Context, Definition, Mixer, Planner, Shape, Size, StepState, Taps, Weights, Write,
 };
-use crate::kernels::activate::{self, Activate};
-use crate::kernels::rms_norm::{self as norm, RmsNorm};
-use crate::kernels::rotary::{self, Rotary};
+use crate::kernels::rms_norm as norm;
+use crate::plan::outer_scan::OuterScan;
+use crate::plan::{Activation, Columns};
 use crate::random::Random;
-use crate::recording::{BufferId, NONE, Recording};
+use crate::step::{linear, multiply, rms_norm, rotate, silu};
 
 /// The registry's entry.
 pub static DEFINITION: Definition = Definition {
@@ -29,6 +27,7 @@ pub static DEFINITION: Definition = Definition {
         ("gamma", "[H] decay, the same for every token"),
         ("S", "[H, K, V] state"),
     ],
+    size: Size::heads_of_64,
     random,
 };
 
@@ -100,22 +99,15 @@ impl Mixer for RetNet {
     }
 
     fn shape(&self) -> Shape {
-        Shape {
-            heads: self.heads,
-            key: self.key,
-            value: self.value,
-            state: self.heads * self.key * self.value,
-            tail: 0,
-            cache_per_token: 0,
-        }
+        Shape::recurrent(self.heads, self.key, self.value)
     }
 
-    fn parameters(&self) -> usize {
-        self.in_proj.len() + self.norm.len() + self.out_proj.len()
+    fn weights(&self) -> Vec<&Weights> {
+        vec![&self.in_proj, &self.norm, &self.out_proj]
     }
 
-    fn step(&self, state: &mut StepState, u: &[f64], change: &Change, _: usize) -> Vec<f64> {
-        let (keys, values) = (self.keys(), self.values());
+    fn step(&self, state: &mut StepState, u: &[f64], context: &Context<'_>) -> Vec<f64> {
+        let (keys, values, change) = (self.keys(), self.values(), context.change);
         let mut projected = linear(u, &self.in_proj, None);
         rotate(
             &mut projected[..2 * keys],
@@ -136,160 +128,45 @@ impl Mixer for RetNet {
             .map(|k| k * f64::from(change.write_factor))
             .collect();
         let shape = self.shape();
-        state.update(
-            Write {
-                log_decay,
-                key,
-                value: v.to_vec(),
-            },
-            &shape,
-            change.window,
-        );
+        let write = Write {
+            log_decay,
+            key,
+            value: v.to_vec(),
+        };
+        state.update(write, &shape, change.window);
         let o = state.read(q, (self.key as f64).sqrt().recip(), &shape);
-        let mut o = rms_norm(&o, &self.norm, self.value, f64::from(self.eps));
-        for (o, z) in o.iter_mut().zip(z) {
-            *o *= silu(*z);
-        }
-        linear(&o, &self.out_proj, None)
+        let o = rms_norm(&o, &self.norm, self.value, f64::from(self.eps));
+        let z: Vec<f64> = z.iter().map(|&z| silu(z)).collect();
+        linear(&multiply(&o, &z), &self.out_proj, None)
     }
 
-    fn plan(&self, planner: &mut Planner) -> Box<dyn Plan> {
-        let (rows, keys, values) = (planner.segment, self.keys(), self.values());
-        let width = 2 * (keys + values);
-        let projected = planner.shared("projected", rows * width);
-        let rotated = planner.tapped("rotated", rows * 2 * keys);
-        let log_decay = planner.own("log_decay", rows * self.heads);
-        let qk = Columns::all(rotated, 2 * keys);
-        let all = Columns::all(projected, width);
-        let inputs = Inputs {
-            q: qk.part(0, keys),
-            k: qk.part(keys, keys),
-            v: all.part(2 * keys, values),
+    fn plan(&self, p: &mut Planner) -> Taps {
+        let (keys, values) = (self.keys(), self.values());
+        let projected = p.project("projected", &self.in_proj, None, p.io.u);
+        let [qk, v, z] = projected.split([2 * keys, values, values]);
+        let [q, k] = p
+            .rotate("rotated", qk, self.key, self.theta)
+            .split([keys, keys]);
+        let gammas: Weights = Arc::from_iter(log_gammas(self.heads).iter().map(|&g| g as f32));
+        let gammas = Columns::same(p.weight("log_gamma", &gammas), self.heads);
+        let shift = Activation {
+            shift: p.change.log_decay_shift,
+            ..Activation::default()
+        };
+        let log_decay = p.gates("log_decay", self.heads);
+        p.activate(gammas, &shift, log_decay);
+        let scan = OuterScan {
+            q,
+            k,
+            v,
             log_decay,
-            per_key: false,
             write_scale: None,
             scale: (self.key as f32).sqrt().recip(),
         };
-        let scan = OuterScan::plan(planner, inputs, self.shape(), self.heads);
-        let taps = Taps {
-            q: inputs.q,
-            k: inputs.k,
-            heads_per_group: 1,
-            decay: Decay::Scalar(Columns::all(log_decay, self.heads)),
-            write_scale: None,
-            scale: inputs.scale * planner.change.write_factor,
-            state: Some(scan.state),
-            left_window: scan.window.as_ref().map(|w| w.state),
-            window: planner.change.window,
-            steps: None,
-        };
-        let gammas: Weights = Arc::from_iter(log_gammas(self.heads).iter().map(|&g| g as f32));
-        let linear = |planner: &mut Planner, name, weight, outputs| Linear {
-            weight: planner.weight(name, weight),
-            bias: NONE,
-            outputs,
-        };
-        Box::new(RetNetPlan {
-            width: self.width,
-            heads: self.heads,
-            key: self.key,
-            value: self.value,
-            eps: self.eps,
-            log_decay_shift: planner.change.log_decay_shift,
-            in_proj: linear(planner, "in_proj", &self.in_proj, width),
-            projected: all,
-            angles: planner.rotary(self.theta, self.key),
-            rotated,
-            gammas: planner.weight("log_gamma", &gammas),
-            log_decay,
-            scan,
-            norm: planner.weight("norm", &self.norm),
-            normed: planner.shared("normed", rows * values),
-            out_proj: linear(planner, "out_proj", &self.out_proj, self.width),
-            taps,
-        })
-    }
-}
-
-struct RetNetPlan {
-    width: usize,
-    heads: usize,
-    key: usize,
-    value: usize,
-    eps: f32,
-    log_decay_shift: f32,
-    in_proj: Linear,
-    projected: Columns,
-    angles: BufferId,
-    rotated: BufferId,
-    gammas: BufferId,
-    log_decay: BufferId,
-    scan: OuterScan,
-    norm: BufferId,
-    normed: BufferId,
-    out_proj: Linear,
-    taps: Taps,
-}
-
-impl Plan for RetNetPlan {
-    fn record(&self, recording: &mut Recording, t: usize, position: usize, io: Io) {
-        let (keys, values) = (self.heads * self.key, self.heads * self.value);
-        let u = Columns::all(io.u, self.width);
-        self.in_proj
-            .record(recording, t, u, None, self.projected.buffer);
-        recording.push(
-            &rotary::KERNEL,
-            &Rotary {
-                t: t as u32,
-                heads: 2 * self.heads as u32,
-                key: self.key as u32,
-                x_stride: self.projected.stride as u32,
-                x_offset: 0,
-            },
-            &[self.projected.buffer, self.angles],
-            &[self.rotated],
-        );
-        recording.push(
-            &activate::KERNEL,
-            &Activate {
-                t: t as u32,
-                width: self.heads as u32,
-                x_stride: 0,
-                x_offset: 0,
-                function: activate::IDENTITY,
-                has_bias: 0,
-                has_scale: 0,
-                has_threshold: 0,
-                min: f32::MIN,
-                max: f32::MAX,
-                multiplier: 1.0,
-                shift: self.log_decay_shift,
-            },
-            &[self.gammas, NONE, NONE, NONE],
-            &[self.log_decay],
-        );
-        self.scan.record(recording, t, position);
-        recording.push(
-            &norm::KERNEL,
-            &RmsNorm {
-                t: t as u32,
-                width: values as u32,
-                group: self.value as u32,
-                weight_len: self.value as u32,
-                eps: self.eps,
-                gate: norm::NORM_THEN_GATE,
-                z_stride: self.projected.stride as u32,
-                z_offset: (2 * keys + values) as u32,
-            },
-            &[self.scan.out, self.norm, self.projected.buffer],
-            &[self.normed],
-        );
-        let x = Columns::all(self.normed, values);
-        self.out_proj
-            .record(recording, t, x, Some(io.residual), io.out);
-    }
-
-    fn taps(&self) -> &Taps {
-        &self.taps
+        let (o, taps) = scan.plan(p, &self.shape());
+        let gate = Some((norm::NORM_THEN_GATE, z));
+        let o = p.rms_norm("normed", o, &self.norm, self.value, self.eps, gate);
+        p.project_out(&self.out_proj, None, o);
+        taps
     }
 }

@@ -5,17 +5,14 @@
 //! `out = W_out RMSNorm(y * silu(z))`. Official code: `mamba_ssm/modules/mamba2.py`,
 //! `mamba_ssm/modules/ssd_minimal.py`; `transformers` `Mamba2Mixer`.
 
-use super::outer_scan::{Inputs, OuterScan};
 use super::{
-    Change, Columns, Decay, Definition, Io, Linear, Mixer, Plan, Planner, Shape, Size, StepState,
-    Taps, Weights, Write, linear, rms_norm, silu, softplus,
+    Context, Definition, Mixer, Planner, Shape, Size, StepState, Taps, Weights, Write,
 };
-use crate::kernels::activate::{self, Activate};
-use crate::kernels::causal_conv::{self, CausalConv};
-use crate::kernels::rms_norm::{self as norm, RmsNorm};
-use crate::kernels::scaled_add::{self, ScaledAdd};
+use crate::kernels::{activate, rms_norm as norm};
+use crate::plan::Activation;
+use crate::plan::outer_scan::OuterScan;
 use crate::random::Random;
-use crate::recording::{BufferId, NONE, Recording};
+use crate::step::{linear, rms_norm, silu, softplus};
 
 /// The registry's entry.
 pub static DEFINITION: Definition = Definition {
@@ -32,6 +29,7 @@ pub static DEFINITION: Definition = Definition {
         ("S", "[H, N, P] state"),
         ("D", "[H] skip"),
     ],
+    size: Size::heads_of_64,
     random,
 };
 
@@ -48,8 +46,6 @@ pub struct Ssd {
     pub key: usize,
     /// Groups G.
     pub groups: usize,
-    /// Width of the convolution.
-    pub conv: usize,
     /// `[2E + 2GN + H, D]`, rows z, x, B, C, dt.
     pub in_proj: Weights,
     /// `[2E + 2GN + H]`.
@@ -99,7 +95,6 @@ fn random(size: &Size, random: &mut Random) -> Box<dyn Mixer> {
         value: size.value,
         key: size.key,
         groups,
-        conv,
         in_proj: random
             .normals(rows * size.width, (size.width as f64).sqrt().recip())
             .into(),
@@ -130,10 +125,6 @@ impl Ssd {
     fn channels(&self) -> usize {
         self.inner() + 2 * self.groups * self.key
     }
-
-    fn rows(&self) -> usize {
-        self.inner() + self.channels() + self.heads
-    }
 }
 
 impl Mixer for Ssd {
@@ -143,44 +134,39 @@ impl Mixer for Ssd {
 
     fn shape(&self) -> Shape {
         Shape {
-            heads: self.heads,
-            key: self.key,
-            value: self.value,
-            state: self.heads * self.key * self.value,
-            tail: self.channels() * (self.conv - 1),
-            cache_per_token: 0,
+            tail: self.conv_weight.len() - self.channels(),
+            ..Shape::recurrent(self.heads, self.key, self.value)
         }
     }
 
-    fn parameters(&self) -> usize {
-        let optional = |w: &Option<Weights>| w.as_ref().map_or(0, |w| w.len());
-        [
+    fn weights(&self) -> Vec<&Weights> {
+        let mut all = vec![
             &self.in_proj,
             &self.conv_weight,
             &self.dt_bias,
             &self.a,
             &self.skip,
             &self.norm,
-        ]
-        .iter()
-        .map(|w| w.len())
-        .sum::<usize>()
-            + self.out_proj.len()
-            + optional(&self.in_bias)
-            + optional(&self.conv_bias)
-            + optional(&self.out_bias)
+            &self.out_proj,
+        ];
+        all.extend(&self.in_bias);
+        all.extend(&self.conv_bias);
+        all.extend(&self.out_bias);
+        all
     }
 
-    fn step(&self, state: &mut StepState, u: &[f64], change: &Change, layer: usize) -> Vec<f64> {
+    fn step(&self, state: &mut StepState, u: &[f64], context: &Context<'_>) -> Vec<f64> {
         let (e, gn) = (self.inner(), self.groups * self.key);
+        let (change, layer) = (context.change, context.layer);
         let projected = linear(u, &self.in_proj, self.in_bias.as_deref());
         let z = &projected[..e];
         let xbc = state.convolve(
+            "tail",
             &projected[e..e + self.channels()],
             &self.conv_weight,
             self.conv_bias.as_deref(),
-            self.conv,
         );
+        let xbc: Vec<f64> = xbc.into_iter().map(silu).collect();
         let (x, b, c) = (&xbc[..e], &xbc[e..e + gn], &xbc[e + gn..]);
         let mut write = Write {
             log_decay: Vec::new(),
@@ -216,211 +202,51 @@ impl Mixer for Ssd {
         linear(&normed, &self.out_proj, self.out_bias.as_deref())
     }
 
-    fn plan(&self, planner: &mut Planner) -> Box<dyn Plan> {
-        let (rows, e, gn) = (planner.segment, self.inner(), self.groups * self.key);
-        let projected = planner.shared("projected", rows * self.rows());
-        let xbc = planner.tapped("convolved", rows * self.channels());
-        let dt = planner.own("dt", rows * self.heads);
-        let log_decay = planner.own("log_decay", rows * self.heads);
-        let all = Columns::all(xbc, self.channels());
-        let inputs = Inputs {
-            q: all.part(e + gn, gn),
-            k: all.part(e, gn),
-            v: all.part(0, e),
+    fn plan(&self, p: &mut Planner) -> Taps {
+        let (e, gn, heads) = (self.inner(), self.groups * self.key, self.heads);
+        let projected = p.project("projected", &self.in_proj, self.in_bias.as_ref(), p.io.u);
+        let [z, xbc, raw] = projected.split([e, self.channels(), heads]);
+        let xbc = p.convolve(
+            "convolved",
+            xbc,
+            &self.conv_weight,
+            self.conv_bias.as_ref(),
+            true,
+        );
+        let [x, b, c] = xbc.split([e, gn, gn]);
+        let softplus = Activation {
+            function: activate::SOFTPLUS,
+            bias: Some(&self.dt_bias),
+            threshold: p.thresholds(),
+            min: self.dt_limit.0,
+            max: self.dt_limit.1,
+            ..Activation::default()
+        };
+        let dt = p.gates("dt", heads);
+        p.activate(raw, &softplus, dt);
+        let times_a = Activation {
+            scale: Some(&self.a),
+            shift: p.change.log_decay_shift,
+            ..Activation::default()
+        };
+        let log_decay = p.gates("log_decay", heads);
+        p.activate(dt, &times_a, log_decay);
+        let scan = OuterScan {
+            q: c,
+            k: b,
+            v: x,
             log_decay,
-            per_key: false,
             write_scale: Some(dt),
             scale: 1.0,
         };
-        let scan = OuterScan::plan(planner, inputs, self.shape(), self.groups);
-        let a = planner.weight("a", &self.a);
-        let taps = Taps {
-            q: inputs.q,
-            k: inputs.k,
-            heads_per_group: self.heads / self.groups,
-            decay: Decay::Scalar(Columns::all(log_decay, self.heads)),
-            write_scale: Some(Columns::all(dt, self.heads)),
-            scale: planner.change.write_factor,
-            state: Some(scan.state),
-            left_window: scan.window.as_ref().map(|w| w.state),
-            window: planner.change.window,
-            steps: Some((Columns::all(dt, self.heads), self.a.clone())),
-        };
-        Box::new(SsdPlan {
-            width: self.width,
-            heads: self.heads,
-            value: self.value,
-            channels: self.channels(),
-            conv: self.conv,
-            dt_limit: self.dt_limit,
-            norm_group: self.norm_group,
-            eps: self.eps,
-            log_decay_shift: planner.change.log_decay_shift,
-            in_proj: Linear {
-                weight: planner.weight("in_proj", &self.in_proj),
-                bias: planner.optional("in_bias", &self.in_bias),
-                outputs: self.rows(),
-            },
-            projected,
-            conv_weight: planner.weight("conv", &self.conv_weight),
-            conv_bias: planner.optional("conv_bias", &self.conv_bias),
-            xbc,
-            tail: planner.state("tail", self.channels() * (self.conv - 1)),
-            dt_bias: planner.weight("dt_bias", &self.dt_bias),
-            thresholds: planner.thresholds(),
-            a,
-            dt,
-            log_decay,
-            scan,
-            skip: planner.weight("d", &self.skip),
-            skipped: planner.shared("skipped", rows * e),
-            norm: planner.weight("norm", &self.norm),
-            normed: planner.shared("normed", rows * e),
-            out_proj: Linear {
-                weight: planner.weight("out_proj", &self.out_proj),
-                bias: planner.optional("out_bias", &self.out_bias),
-                outputs: self.width,
-            },
-            taps,
-        })
-    }
-}
-
-struct SsdPlan {
-    width: usize,
-    heads: usize,
-    value: usize,
-    channels: usize,
-    conv: usize,
-    dt_limit: (f32, f32),
-    norm_group: usize,
-    eps: f32,
-    log_decay_shift: f32,
-    in_proj: Linear,
-    projected: BufferId,
-    conv_weight: BufferId,
-    conv_bias: BufferId,
-    xbc: BufferId,
-    tail: BufferId,
-    dt_bias: BufferId,
-    thresholds: Option<BufferId>,
-    a: BufferId,
-    dt: BufferId,
-    log_decay: BufferId,
-    scan: OuterScan,
-    skip: BufferId,
-    skipped: BufferId,
-    norm: BufferId,
-    normed: BufferId,
-    out_proj: Linear,
-    taps: Taps,
-}
-
-impl Plan for SsdPlan {
-    fn record(&self, recording: &mut Recording, t: usize, position: usize, io: Io) {
-        let e = self.heads * self.value;
-        let stride = (e + self.channels + self.heads) as u32;
-        self.in_proj.record(
-            recording,
-            t,
-            Columns::all(io.u, self.width),
-            None,
-            self.projected,
-        );
-        recording.push(
-            &causal_conv::KERNEL,
-            &CausalConv {
-                t: t as u32,
-                channels: self.channels as u32,
-                width: self.conv as u32,
-                x_stride: stride,
-                x_offset: e as u32,
-                has_bias: (self.conv_bias != NONE).into(),
-                silu: 1,
-            },
-            &[self.projected, self.conv_weight, self.conv_bias],
-            &[self.xbc, self.tail],
-        );
-        recording.push(
-            &activate::KERNEL,
-            &Activate {
-                t: t as u32,
-                width: self.heads as u32,
-                x_stride: stride,
-                x_offset: (e + self.channels) as u32,
-                function: activate::SOFTPLUS,
-                has_bias: 1,
-                has_scale: 0,
-                has_threshold: self.thresholds.is_some().into(),
-                min: self.dt_limit.0,
-                max: self.dt_limit.1,
-                multiplier: 1.0,
-                shift: 0.0,
-            },
-            &[
-                self.projected,
-                self.dt_bias,
-                NONE,
-                self.thresholds.unwrap_or(NONE),
-            ],
-            &[self.dt],
-        );
-        recording.push(
-            &activate::KERNEL,
-            &Activate {
-                t: t as u32,
-                width: self.heads as u32,
-                x_stride: self.heads as u32,
-                x_offset: 0,
-                function: activate::IDENTITY,
-                has_bias: 0,
-                has_scale: 1,
-                has_threshold: 0,
-                min: f32::MIN,
-                max: f32::MAX,
-                multiplier: 1.0,
-                shift: self.log_decay_shift,
-            },
-            &[self.dt, NONE, self.a, NONE],
-            &[self.log_decay],
-        );
-        self.scan.record(recording, t, position);
-        recording.push(
-            &scaled_add::KERNEL,
-            &ScaledAdd {
-                t: t as u32,
-                width: e as u32,
-                y_stride: self.channels as u32,
-                y_offset: 0,
-                per: self.value as u32,
-                has_d: 1,
-                multiply: 0,
-                multiplier: 1.0,
-            },
-            &[self.scan.out, self.xbc, self.skip],
-            &[self.skipped],
-        );
-        recording.push(
-            &norm::KERNEL,
-            &RmsNorm {
-                t: t as u32,
-                width: e as u32,
-                group: self.norm_group as u32,
-                weight_len: e as u32,
-                eps: self.eps,
-                gate: norm::GATE_THEN_NORM,
-                z_stride: stride,
-                z_offset: 0,
-            },
-            &[self.skipped, self.norm, self.projected],
-            &[self.normed],
-        );
-        let x = Columns::all(self.normed, e);
-        self.out_proj
-            .record(recording, t, x, Some(io.residual), io.out);
-    }
-
-    fn taps(&self) -> &Taps {
-        &self.taps
+        let (y, taps) = scan.plan(p, &self.shape());
+        let y = p.add("skipped", y, x, Some(&self.skip), 1.0);
+        let gate = Some((norm::GATE_THEN_NORM, z));
+        let y = p.rms_norm("normed", y, &self.norm, self.norm_group, self.eps, gate);
+        p.project_out(&self.out_proj, self.out_bias.as_ref(), y);
+        Taps {
+            steps: Some((dt, self.a.clone())),
+            ..taps
+        }
     }
 }

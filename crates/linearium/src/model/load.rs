@@ -6,8 +6,8 @@ use super::checkpoint::Checkpoint;
 use super::config::{self, Config, LlamaConfig, Mamba2Config, MambaConfig, Tokenizer};
 use super::stack::{Block, FeedForward, Stack};
 use crate::mixers::Weights;
+use crate::mixers::attention::Softmax;
 use crate::mixers::s6::S6;
-use crate::mixers::softmax::Softmax;
 use crate::mixers::ssd::Ssd;
 
 /// Reads `config.json` and a safetensors file into a model.
@@ -125,7 +125,6 @@ fn mamba2(c: &Mamba2Config, t: &mut LayerTensors<'_>) -> Result<Block, String> {
             value: c.head_dim,
             key: c.state_size,
             groups: c.n_groups,
-            conv: c.conv_kernel,
             in_proj: t.take("mixer.in_proj.weight", &[c.in_proj_rows(), d])?,
             in_bias: t.take_if(c.use_bias, "mixer.in_proj.bias", c.in_proj_rows())?,
             conv_weight: t.take("mixer.conv1d.weight", &[channels, 1, c.conv_kernel])?,
@@ -158,7 +157,6 @@ fn mamba(c: &MambaConfig, t: &mut LayerTensors<'_>) -> Result<Block, String> {
             channels: e,
             states: n,
             rank: r,
-            conv: c.conv_kernel,
             in_proj: t.take("mixer.in_proj.weight", &[2 * e, d])?,
             in_bias: t.take_if(c.use_bias, "mixer.in_proj.bias", 2 * e)?,
             conv_weight: t.take("mixer.conv1d.weight", &[e, 1, c.conv_kernel])?,

@@ -4,8 +4,9 @@
 use std::rc::Rc;
 
 use crate::kernels::state_norm::{self, StateNorm};
-use crate::mixers::{Change, rotary_angles};
+use crate::mixers::Change;
 use crate::model::stack::{Stack, StackPlan};
+use crate::plan::rotary_angles;
 use crate::player::Player;
 use crate::recording::{BufferId, Layout, Recording, Role};
 

@@ -4,14 +4,11 @@
 
 use crate::kernels::cross_entropy::{self, CrossEntropy};
 use crate::kernels::embed::{self, Embed};
-use crate::kernels::rms_norm::{self as norm, RmsNorm};
-use crate::kernels::swiglu::{self, Swiglu};
-use crate::mixers::{
-    self, Change, Columns, Io, Linear, Mixer, Plan, Planner, Size, StepState, Taps, Weights,
-    linear, rms_norm, silu,
-};
+use crate::mixers::{self, Change, Context, Mixer, StepState, Taps, Weights};
+use crate::plan::{Columns, Io, PlannedPass, Planner};
 use crate::random::Random;
 use crate::recording::{BufferId, Layout, NONE, Recording};
+use crate::step::{linear, rms_norm, silu};
 
 /// A gated feed-forward layer: `down(silu(gate(u)) * up(u))`.
 pub struct FeedForward {
@@ -68,20 +65,7 @@ impl Stack {
     pub fn random(definition: &mixers::Definition, seed: u64) -> Stack {
         let (width, vocab) = (128, 256);
         let random = &mut Random::new(seed);
-        let size = match definition.id {
-            "s6" => Size {
-                width,
-                heads: 2 * width,
-                key: 16,
-                value: 1,
-            },
-            _ => Size {
-                width,
-                heads: 4,
-                key: 64,
-                value: 64,
-            },
-        };
+        let size = (definition.size)(width);
         let blocks = (0..2)
             .map(|_| Block {
                 norm: vec![1.0; width].into(),
@@ -121,7 +105,8 @@ impl Stack {
                         + optional(&f.gate_up_bias)
                         + optional(&f.down_bias)
                 });
-                b.norm.len() + b.mixer.parameters() + ffn
+                let mixer: usize = b.mixer.weights().iter().map(|w| w.len()).sum();
+                b.norm.len() + mixer + ffn
             })
             .sum();
         self.embedding.len() + blocks + self.norm.len() + optional(&self.head)
@@ -154,7 +139,8 @@ impl Stack {
         let add = |x: &mut Vec<f64>, y: Vec<f64>| x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
         for (layer, (block, state)) in self.blocks.iter().zip(states).enumerate() {
             let u = rms_norm(&x, &block.norm, d, eps);
-            add(&mut x, block.mixer.step(state, &u, change, layer));
+            let context = Context { change, layer };
+            add(&mut x, block.mixer.step(state, &u, &context));
             if let Some(f) = &block.feed_forward {
                 let u = rms_norm(&x, &f.norm, d, eps);
                 let gate_up = linear(&u, &f.gate_up, f.gate_up_bias.as_deref());
@@ -185,46 +171,60 @@ impl Stack {
             Some(head) => p.layout.weight("head", head.clone()),
             None => embedding,
         };
-        let norm = p.layout.weight("norm", self.norm.clone());
-        let streams = [
-            p.shared("residual 0", segment * d),
-            p.shared("residual 1", segment * d),
-        ];
-        let u = p.shared("u", segment * d);
+        let streams = ["residual 0", "residual 1"].map(|name| p.layout.scratch(name, segment * d));
         let logits = p.layout.scratch("logits", segment * self.vocab);
         let losses = p.layout.scratch("losses", segment * 2);
-        let mut blocks = Vec::new();
+        p.push(
+            &embed::KERNEL,
+            &Embed {
+                t: 0,
+                width: d as u32,
+            },
+            &[embedding, tokens],
+            &[streams[0]],
+        );
+        // Every layer reads one stream and writes the other.
+        let [mut x, mut next] = streams;
+        let mut taps = Vec::new();
         for (layer, block) in self.blocks.iter().enumerate() {
             p.layer = layer;
-            let norm = p.weight("norm_before", &block.norm);
-            let mixer = block.mixer.plan(p);
-            let feed_forward = block.feed_forward.as_ref().map(|f| FeedForwardPlan {
-                norm: p.weight("ffn_norm", &f.norm),
-                inner: f.inner,
-                gate_up: Linear {
-                    weight: p.weight("gate_up", &f.gate_up),
-                    bias: p.optional("gate_up_bias", &f.gate_up_bias),
-                    outputs: 2 * f.inner,
-                },
-                hidden: p.shared("ffn gate and up", segment * 2 * f.inner),
-                activated: p.shared("ffn activated", segment * f.inner),
-                down: Linear {
-                    weight: p.weight("down", &f.down),
-                    bias: p.optional("down_bias", &f.down_bias),
-                    outputs: d,
-                },
-            });
-            blocks.push(BlockPlan {
-                norm,
-                mixer,
-                feed_forward,
-            });
+            p.io = Io {
+                u: self.normalise(p, "u", x, &block.norm),
+                residual: x,
+                out: next,
+            };
+            taps.push(block.mixer.plan(p));
+            std::mem::swap(&mut x, &mut next);
+            if let Some(f) = &block.feed_forward {
+                let u = self.normalise(p, "ffn u", x, &f.norm);
+                let [gate, up] = p
+                    .project("ffn hidden", &f.gate_up, f.gate_up_bias.as_ref(), u)
+                    .split([f.inner, f.inner]);
+                let hidden = p.swiglu("ffn activated", gate, up);
+                p.io = Io {
+                    u,
+                    residual: x,
+                    out: next,
+                };
+                p.project_out(&f.down, f.down_bias.as_ref(), hidden);
+                std::mem::swap(&mut x, &mut next);
+            }
         }
+        p.layer = self.blocks.len();
+        let u = self.normalise(p, "u", x, &self.norm);
+        p.matmul(u, [head, NONE, NONE], Columns::all(logits, self.vocab));
+        p.push(
+            &cross_entropy::KERNEL,
+            &CrossEntropy {
+                t: 0,
+                vocab: self.vocab as u32,
+            },
+            &[logits, targets],
+            &[losses],
+        );
         StackPlan {
             layout: std::mem::take(&mut p.layout),
-            width: d,
             vocab: self.vocab,
-            eps: self.eps,
             segment,
             capacity,
             tokens,
@@ -232,29 +232,15 @@ impl Stack {
             logits,
             losses,
             angles: std::mem::take(&mut p.angles),
-            embedding,
-            head,
-            norm,
-            streams,
-            u,
-            blocks,
+            passes: std::mem::take(&mut p.passes),
+            taps,
         }
     }
-}
 
-struct FeedForwardPlan {
-    norm: BufferId,
-    inner: usize,
-    gate_up: Linear,
-    hidden: BufferId,
-    activated: BufferId,
-    down: Linear,
-}
-
-struct BlockPlan {
-    norm: BufferId,
-    mixer: Box<dyn Plan>,
-    feed_forward: Option<FeedForwardPlan>,
+    fn normalise(&self, p: &mut Planner, name: &str, x: BufferId, weight: &Weights) -> Columns {
+        let x = Columns::all(x, self.width);
+        p.rms_norm(name, x, weight, self.width, self.eps, None)
+    }
 }
 
 /// A stack whose buffers are declared.
@@ -277,111 +263,27 @@ pub struct StackPlan {
     pub losses: BufferId,
     /// Rotary angles to be written before a recording: (theta, K, buffer).
     pub angles: Vec<(f64, usize, BufferId)>,
-    width: usize,
-    eps: f32,
-    embedding: BufferId,
-    head: BufferId,
-    norm: BufferId,
-    streams: [BufferId; 2],
-    u: BufferId,
-    blocks: Vec<BlockPlan>,
+    passes: Vec<PlannedPass>,
+    taps: Vec<Taps>,
 }
 
 impl StackPlan {
     /// Where the probes find the factors of a layer.
     pub fn taps(&self, layer: usize) -> &Taps {
-        self.blocks[layer].mixer.taps()
+        &self.taps[layer]
     }
 
     /// Number of layers.
     pub fn layers(&self) -> usize {
-        self.blocks.len()
+        self.taps.len()
     }
 
     /// The passes for `t` tokens after `position` tokens.
     pub fn record(&self, t: usize, position: usize) -> Recording {
-        let mut r = Recording::default();
-        let [mut x, mut next] = self.streams;
-        r.push(
-            &embed::KERNEL,
-            &Embed {
-                t: t as u32,
-                width: self.width as u32,
-            },
-            &[self.embedding, self.tokens],
-            &[x],
-        );
-        let u = Columns::all(self.u, self.width);
-        for block in &self.blocks {
-            self.record_norm(&mut r, t, x, block.norm);
-            block.mixer.record(
-                &mut r,
-                t,
-                position,
-                Io {
-                    u: self.u,
-                    residual: x,
-                    out: next,
-                },
-            );
-            std::mem::swap(&mut x, &mut next);
-            let Some(f) = &block.feed_forward else {
-                continue;
-            };
-            self.record_norm(&mut r, t, x, f.norm);
-            f.gate_up.record(&mut r, t, u, None, f.hidden);
-            r.push(
-                &swiglu::KERNEL,
-                &Swiglu {
-                    t: t as u32,
-                    width: f.inner as u32,
-                    gate_stride: 2 * f.inner as u32,
-                    gate_offset: 0,
-                    up_stride: 2 * f.inner as u32,
-                    up_offset: f.inner as u32,
-                },
-                &[f.hidden, f.hidden],
-                &[f.activated],
-            );
-            f.down
-                .record(&mut r, t, Columns::all(f.activated, f.inner), Some(x), next);
-            std::mem::swap(&mut x, &mut next);
+        let mut recording = Recording::default();
+        for pass in &self.passes {
+            pass.record(&mut recording, t, position);
         }
-        self.record_norm(&mut r, t, x, self.norm);
-        let head = Linear {
-            weight: self.head,
-            bias: NONE,
-            outputs: self.vocab,
-        };
-        head.record(&mut r, t, u, None, self.logits);
-        r.push(
-            &cross_entropy::KERNEL,
-            &CrossEntropy {
-                t: t as u32,
-                vocab: self.vocab as u32,
-            },
-            &[self.logits, self.targets],
-            &[self.losses],
-        );
-        r
-    }
-
-    fn record_norm(&self, r: &mut Recording, t: usize, x: BufferId, weight: BufferId) {
-        let width = self.width as u32;
-        r.push(
-            &norm::KERNEL,
-            &RmsNorm {
-                t: t as u32,
-                width,
-                group: width,
-                weight_len: width,
-                eps: self.eps,
-                gate: norm::NO_GATE,
-                z_stride: 0,
-                z_offset: 0,
-            },
-            &[x, weight, NONE],
-            &[self.u],
-        );
+        recording
     }
 }

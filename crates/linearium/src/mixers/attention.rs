@@ -1,0 +1,160 @@
+//! Causal softmax attention with rotary positions and grouped heads, the yardstick.
+//!
+//! `o_t = sum_{j <= t} softmax_j(K^-1/2 q_t . k_j) v_j`, `out = W_o o`. As `transformers`
+//! `LlamaAttention`. Its "state" is a cache that grows with every token. The interventions that
+//! speak of a decay do not apply; `write-factor` scales values, `window` is sliding-window
+//! attention.
+
+use super::{
+    Context, Decay, Definition, Mixer, Planner, Shape, Size, StepState, Taps, Weights, Write,
+};
+use crate::random::Random;
+use crate::step::{linear, rotate};
+
+/// The registry's entry.
+pub static DEFINITION: Definition = Definition {
+    id: "attention",
+    name: "Softmax attention",
+    glossary: &[
+        ("u", "[T, D] normalised input of the layer"),
+        ("q", "[T, H, K] query, rotated by position"),
+        ("k", "[T, G, K] key, rotated by position"),
+        ("v", "[T, G, K] value"),
+    ],
+    size: Size::heads_of_64,
+    random,
+};
+
+/// Weights of one layer.
+#[derive(Clone)]
+pub struct Softmax {
+    /// Model width D.
+    pub width: usize,
+    /// Query heads H.
+    pub heads: usize,
+    /// Key-value heads G; divides H.
+    pub groups: usize,
+    /// Width K of a head, even.
+    pub key: usize,
+    /// Base of the rotary angles.
+    pub theta: f64,
+    /// `[HK + 2GK, D]`, rows q, k, v.
+    pub in_proj: Weights,
+    /// `[HK + 2GK]`.
+    pub in_bias: Option<Weights>,
+    /// `[D, HK]`.
+    pub out_proj: Weights,
+    /// `[D]`.
+    pub out_bias: Option<Weights>,
+}
+
+fn random(size: &Size, random: &mut Random) -> Box<dyn Mixer> {
+    let inner = size.heads * size.key;
+    Box::new(Softmax {
+        width: size.width,
+        heads: size.heads,
+        groups: size.heads,
+        key: size.key,
+        theta: 10_000.0,
+        in_proj: random
+            .normals(3 * inner * size.width, (size.width as f64).sqrt().recip())
+            .into(),
+        in_bias: None,
+        out_proj: random
+            .normals(size.width * inner, (inner as f64).sqrt().recip())
+            .into(),
+        out_bias: None,
+    })
+}
+
+impl Mixer for Softmax {
+    fn definition(&self) -> &'static Definition {
+        &DEFINITION
+    }
+
+    fn shape(&self) -> Shape {
+        Shape {
+            heads: self.heads,
+            key: self.key,
+            value: self.key,
+            state: 0,
+            tail: 0,
+            cache_per_token: 2 * self.groups * self.key,
+        }
+    }
+
+    fn weights(&self) -> Vec<&Weights> {
+        let mut all = vec![&self.in_proj, &self.out_proj];
+        all.extend(&self.in_bias);
+        all.extend(&self.out_bias);
+        all
+    }
+
+    fn step(&self, state: &mut StepState, u: &[f64], context: &Context<'_>) -> Vec<f64> {
+        let change = context.change;
+        let (queries, keys) = (self.heads * self.key, self.groups * self.key);
+        let mut projected = linear(u, &self.in_proj, self.in_bias.as_deref());
+        rotate(
+            &mut projected[..queries + keys],
+            self.key,
+            self.theta,
+            state.position,
+        );
+        state.position += 1;
+        let (q, rest) = projected.split_at(queries);
+        let (k, v) = rest.split_at(keys);
+        let value = v
+            .iter()
+            .map(|v| v * f64::from(change.write_factor))
+            .collect();
+        state.writes.push(Write {
+            log_decay: Vec::new(),
+            key: k.to_vec(),
+            value,
+        });
+        if change.window > 0 && state.writes.len() > change.window {
+            state.writes.remove(0);
+        }
+        let mut o = Vec::with_capacity(queries);
+        for (h, q) in q.chunks_exact(self.key).enumerate() {
+            let column = h / (self.heads / self.groups) * self.key;
+            let scores: Vec<f64> = state
+                .writes
+                .iter()
+                .map(|w| {
+                    let k = &w.key[column..column + self.key];
+                    let dot: f64 = q.iter().zip(k).map(|(a, b)| a * b).sum();
+                    (dot * (self.key as f64).sqrt().recip()).exp()
+                })
+                .collect();
+            let sum: f64 = scores.iter().sum();
+            for c in 0..self.key {
+                let weighted: f64 = scores
+                    .iter()
+                    .zip(&state.writes)
+                    .map(|(s, w)| s * w.value[column + c])
+                    .sum();
+                o.push(weighted / sum);
+            }
+        }
+        linear(&o, &self.out_proj, self.out_bias.as_deref())
+    }
+
+    fn plan(&self, p: &mut Planner) -> Taps {
+        let (queries, keys) = (self.heads * self.key, self.groups * self.key);
+        let projected = p.project("projected", &self.in_proj, self.in_bias.as_ref(), p.io.u);
+        let [qk, v] = projected.split([queries + keys, keys]);
+        let [q, k] = p
+            .rotate("rotated", qk, self.key, self.theta)
+            .split([queries, keys]);
+        let (window, scale) = (p.change.window, (self.key as f32).sqrt().recip());
+        let o = p.attend([q, k, v], self.heads, self.groups, window, scale);
+        p.project_out(&self.out_proj, self.out_bias.as_ref(), o);
+        Taps {
+            heads_per_group: self.heads / self.groups,
+            scale,
+            window,
+            ..Taps::new(q, k, Decay::Softmax)
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! From a definition to passes. A mixer tells the [`Planner`] one operation after the other; each
+//! declares its buffers and notes a pass in which only the number of tokens and the position are
+//! open. A recording is those passes with both filled in.
+
+mod operations;
+pub mod outer_scan;
+
+use std::mem::offset_of;
+
+use bytemuck::Pod;
+
+use crate::kernels::delay::Delay;
+use crate::kernels::softmax_attention::SoftmaxAttention;
+use crate::mixers::{Change, Weights};
+use crate::recording::{BufferId, Kernel, Layout, NONE, Pass, Recording};
+
+pub use operations::Activation;
+
+/// Columns of a buffer with one row a token.
+#[derive(Clone, Copy, Debug)]
+pub struct Columns {
+    /// The buffer.
+    pub buffer: BufferId,
+    /// Width of a row; 0 if all tokens share one row.
+    pub stride: usize,
+    /// First column.
+    pub offset: usize,
+    /// Number of columns.
+    pub width: usize,
+}
+
+impl Columns {
+    /// A whole buffer of rows.
+    pub fn all(buffer: BufferId, width: usize) -> Columns {
+        Columns {
+            buffer,
+            stride: width,
+            offset: 0,
+            width,
+        }
+    }
+
+    /// One row that every token reads.
+    pub fn same(buffer: BufferId, width: usize) -> Columns {
+        Columns {
+            stride: 0,
+            ..Columns::all(buffer, width)
+        }
+    }
+
+    /// Some of these columns.
+    pub fn part(self, offset: usize, width: usize) -> Columns {
+        Columns {
+            offset: self.offset + offset,
+            width,
+            ..self
+        }
+    }
+
+    /// Neighbouring columns of these widths, in their order.
+    pub fn split<const N: usize>(self, widths: [usize; N]) -> [Columns; N] {
+        let mut offset = 0;
+        widths.map(|width| {
+            offset += width;
+            self.part(offset - width, width)
+        })
+    }
+}
+
+/// A pass in which the number of tokens, the first word of every kernel's parameters, and perhaps
+/// the position are still open.
+#[derive(Clone, Debug)]
+pub struct PlannedPass {
+    pass: Pass,
+    position: Option<Position>,
+}
+
+/// Where a pass wants to know how many tokens came before.
+#[derive(Clone, Copy, Debug)]
+struct Position {
+    /// Index of the parameter.
+    word: usize,
+    /// What the position is divided by, the remainder being wanted; 0 for the position itself.
+    modulus: usize,
+}
+
+impl PlannedPass {
+    /// Appends the pass for `t` tokens after `position` tokens.
+    pub fn record(&self, recording: &mut Recording, t: usize, position: usize) {
+        let mut pass = self.pass.clone();
+        pass.params.0[0] = t as u32;
+        if let Some(p) = self.position {
+            let value = position.checked_rem(p.modulus).unwrap_or(position);
+            pass.params.0[p.word] = value as u32;
+        }
+        recording.passes.push(pass);
+    }
+}
+
+/// The buffers between layers.
+#[derive(Clone, Copy, Debug)]
+pub struct Io {
+    /// Normalised input of the mixer.
+    pub u: Columns,
+    /// Residual stream.
+    pub residual: BufferId,
+    /// Residual stream after the layer.
+    pub out: BufferId,
+}
+
+/// Declares the buffers and notes the passes of a stack, layer by layer.
+pub struct Planner {
+    /// The buffers.
+    pub layout: Layout,
+    /// The passes so far.
+    pub passes: Vec<PlannedPass>,
+    /// The most tokens that one recording will have.
+    pub segment: usize,
+    /// The most tokens that the run will have, for attention caches.
+    pub capacity: usize,
+    /// What is changed in the model.
+    pub change: Change,
+    /// The layer that is being planned.
+    pub layer: usize,
+    /// What the layer that is being planned reads and writes.
+    pub io: Io,
+    /// The layer whose factors probes want to read: its scratch buffers are its own.
+    pub tapped_layer: Option<usize>,
+    shared: Vec<BufferId>,
+    /// Rotary angles to be written before each recording: (theta, K, buffer).
+    pub angles: Vec<(f64, usize, BufferId)>,
+}
+
+impl Planner {
+    /// Nothing declared yet.
+    pub fn new(segment: usize, capacity: usize, change: Change, tapped: Option<usize>) -> Planner {
+        Planner {
+            layout: Layout::default(),
+            passes: Vec::new(),
+            segment,
+            capacity,
+            change,
+            layer: 0,
+            io: Io {
+                u: Columns::all(NONE, 0),
+                residual: NONE,
+                out: NONE,
+            },
+            tapped_layer: tapped,
+            shared: Vec::new(),
+            angles: Vec::new(),
+        }
+    }
+
+    fn in_layer(&self, name: &str) -> String {
+        format!("layers.{}.{name}", self.layer)
+    }
+
+    /// A weight of this layer.
+    pub fn weight(&mut self, name: &str, data: &Weights) -> BufferId {
+        let name = self.in_layer(name);
+        self.layout.weight(&name, data.clone())
+    }
+
+    /// A weight of this layer that may be absent.
+    pub fn optional(&mut self, name: &str, data: Option<&Weights>) -> BufferId {
+        data.map_or(NONE, |d| self.weight(name, d))
+    }
+
+    /// A state of this layer, zero at the start of a sequence.
+    pub fn state(&mut self, name: &str, len: usize) -> BufferId {
+        let name = self.in_layer(name);
+        self.layout.state(&name, len)
+    }
+
+    /// Scratch memory of `len` values that all layers share, since they run one after another;
+    /// in the layer that probes look into it is the layer's own.
+    pub fn scratch(&mut self, name: &str, len: usize) -> BufferId {
+        if self.tapped_layer == Some(self.layer) {
+            return self.own(name, len);
+        }
+        let known = self
+            .shared
+            .iter()
+            .find(|id| self.layout.info(**id).name == name);
+        let id = match known {
+            Some(&id) => id,
+            None => {
+                let id = self.layout.scratch(name, len);
+                self.shared.push(id);
+                id
+            }
+        };
+        let info = &mut self.layout.buffers[id.0 as usize];
+        info.len = info.len.max(len);
+        id
+    }
+
+    fn own(&mut self, name: &str, len: usize) -> BufferId {
+        let name = self.in_layer(name);
+        self.layout.scratch(&name, len)
+    }
+
+    /// Scratch rows, one a token. The name must be another one for every operation of a layer.
+    pub fn rows(&mut self, name: &str, width: usize) -> Columns {
+        Columns::all(self.scratch(name, self.segment * width), width)
+    }
+
+    /// Rows that probes read in every layer: the log-decays and step sizes.
+    pub fn gates(&mut self, name: &str, width: usize) -> Columns {
+        Columns::all(self.own(name, self.segment * width), width)
+    }
+
+    /// Notes a pass. The first field of `params` must be the number of tokens; what stands in it
+    /// is replaced.
+    ///
+    /// # Panics
+    /// If the buffers do not fit the kernel, as [`Recording::push`].
+    pub fn push<P: Pod>(
+        &mut self,
+        kernel: &'static Kernel,
+        params: &P,
+        reads: &[BufferId],
+        writes: &[BufferId],
+    ) {
+        let mut recording = Recording::default();
+        recording.push(kernel, params, reads, writes);
+        self.passes
+            .extend(recording.passes.into_iter().map(|pass| PlannedPass {
+                pass,
+                position: None,
+            }));
+    }
+
+    /// The pass noted last also wants the position, at this byte of its parameters; with a
+    /// modulus, its remainder.
+    fn with_position(&mut self, byte: usize, modulus: usize) {
+        if let Some(last) = self.passes.last_mut() {
+            last.position = Some(Position {
+                word: byte / 4,
+                modulus,
+            });
+        }
+    }
+
+    /// Notes the rows of `delay` tokens ago, zero before the start: `out = x_{t - delay}`; with a
+    /// delay of 0 it copies columns.
+    pub fn delay_into(&mut self, name: &str, x: Columns, delay: usize, out: Columns) {
+        let ring = self.state(&format!("{name} ring"), delay.max(1) * x.width);
+        self.push(
+            &crate::kernels::delay::KERNEL,
+            &Delay {
+                t: 0,
+                width: x.width as u32,
+                x_stride: x.stride as u32,
+                x_offset: x.offset as u32,
+                delay: delay as u32,
+                phase: 0,
+                out_stride: out.stride as u32,
+                out_offset: out.offset as u32,
+            },
+            &[x.buffer],
+            &[out.buffer, ring],
+        );
+        if delay > 0 {
+            self.with_position(offset_of!(Delay, phase), delay);
+        }
+    }
+
+    /// Notes causal softmax attention of `q [T, H, K]` on the rows `k`, `v [T, G, K]` and all
+    /// that came before, kept in a cache; gives `[T, H, K]`.
+    pub fn attend(
+        &mut self,
+        [q, k, v]: [Columns; 3],
+        heads: usize,
+        groups: usize,
+        window: usize,
+        scale: f32,
+    ) -> Columns {
+        let out = self.rows("attended", q.width);
+        let cache = self.capacity * k.width;
+        let caches = [self.state("k_cache", cache), self.state("v_cache", cache)];
+        self.push(
+            &crate::kernels::softmax_attention::KERNEL,
+            &SoftmaxAttention {
+                t: 0,
+                heads: heads as u32,
+                kv_heads: groups as u32,
+                key: (q.width / heads) as u32,
+                position: 0,
+                q_stride: q.stride as u32,
+                q_offset: q.offset as u32,
+                k_stride: k.stride as u32,
+                k_offset: k.offset as u32,
+                v_stride: v.stride as u32,
+                v_offset: v.offset as u32,
+                window: window as u32,
+                scale,
+                write_factor: self.change.write_factor,
+            },
+            &[q.buffer, k.buffer, v.buffer],
+            &[out.buffer, caches[0], caches[1]],
+        );
+        self.with_position(offset_of!(SoftmaxAttention, position), 0);
+        out
+    }
+
+    /// The buffer with rotary angles for heads of width K.
+    fn rotary(&mut self, theta: f64, key: usize) -> BufferId {
+        if let Some(found) = self.angles.iter().find(|a| a.0 == theta && a.1 == key) {
+            return found.2;
+        }
+        let id = self
+            .layout
+            .input(&format!("angles {theta} {key}"), self.segment * key);
+        self.angles.push((theta, key, id));
+        id
+    }
+
+    /// The thresholds of this layer's filter.
+    pub fn thresholds(&mut self) -> Option<BufferId> {
+        let data = self.change.thresholds.as_ref()?.get(self.layer)?.clone();
+        Some(self.weight("thresholds", &data))
+    }
+}
+
+/// Cosine and sine of `position * theta^(-2 i / K)` for `t` positions, `[T, K/2, 2]`, computed in
+/// f64: an f32 angle is off by up to 0.004 at position 65,536.
+pub fn rotary_angles(theta: f64, key: usize, position: usize, t: usize) -> Vec<f32> {
+    let half = key / 2;
+    let mut out = Vec::with_capacity(t * key);
+    for p in position..position + t {
+        for i in 0..half {
+            let angle = p as f64 * theta.powf(-2.0 * i as f64 / key as f64);
+            out.push(angle.cos() as f32);
+            out.push(angle.sin() as f32);
+        }
+    }
+    out
+}

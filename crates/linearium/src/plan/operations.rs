@@ -1,0 +1,274 @@
+//! The operations that gates and layers are made of: each a pass and its output.
+
+use super::{Columns, Planner};
+use crate::kernels::activate::{self, Activate};
+use crate::kernels::causal_conv::{self, CausalConv};
+use crate::kernels::matmul::{self, Matmul};
+use crate::kernels::rms_norm::{self as norm, RmsNorm};
+use crate::kernels::rotary::{self, Rotary};
+use crate::kernels::scaled_add::{self, ScaledAdd};
+use crate::kernels::swiglu::{self, Swiglu};
+use crate::mixers::Weights;
+use crate::recording::{BufferId, NONE};
+
+/// What `kernels/activate.rs` does to each value:
+/// `f(scale * x + bias)`, thresholded, clamped, times the multiplier, plus the shift.
+#[derive(Clone, Copy, Debug)]
+pub struct Activation<'a> {
+    /// A function of `kernels/activate.rs`.
+    pub function: u32,
+    /// For each column.
+    pub bias: Option<&'a Weights>,
+    /// For each column.
+    pub scale: Option<&'a Weights>,
+    /// Values at or below become 0, for each column.
+    pub threshold: Option<BufferId>,
+    /// Lowest value.
+    pub min: f32,
+    /// Highest value.
+    pub max: f32,
+    /// Factor.
+    pub multiplier: f32,
+    /// Summand.
+    pub shift: f32,
+}
+
+impl Default for Activation<'_> {
+    fn default() -> Self {
+        Activation {
+            function: activate::IDENTITY,
+            bias: None,
+            scale: None,
+            threshold: None,
+            min: f32::MIN,
+            max: f32::MAX,
+            multiplier: 1.0,
+            shift: 0.0,
+        }
+    }
+}
+
+impl Planner {
+    /// `x W^T + bias`, W `[N, K]`; gives `[T, N]`.
+    pub fn project(
+        &mut self,
+        name: &str,
+        weight: &Weights,
+        bias: Option<&Weights>,
+        x: Columns,
+    ) -> Columns {
+        let out = self.rows(name, weight.len() / x.width);
+        let buffers = [
+            self.weight(&format!("{name}.weight"), weight),
+            self.optional(&format!("{name}.bias"), bias),
+            NONE,
+        ];
+        self.matmul(x, buffers, out);
+        out
+    }
+
+    /// The last operation of a layer: `residual + x W^T + bias`, W `[D, K]`.
+    pub fn project_out(&mut self, weight: &Weights, bias: Option<&Weights>, x: Columns) {
+        let width = weight.len() / x.width;
+        let buffers = [
+            self.weight("out.weight", weight),
+            self.optional("out.bias", bias),
+            self.io.residual,
+        ];
+        self.matmul(x, buffers, Columns::all(self.io.out, width));
+    }
+
+    /// `out = x W^T (+ bias) (+ residual)` for declared buffers.
+    pub fn matmul(&mut self, x: Columns, [weight, bias, residual]: [BufferId; 3], out: Columns) {
+        self.push(
+            &matmul::KERNEL,
+            &Matmul {
+                t: 0,
+                k: x.width as u32,
+                n: out.width as u32,
+                x_stride: x.stride as u32,
+                x_offset: x.offset as u32,
+                has_bias: (bias != NONE).into(),
+                has_residual: (residual != NONE).into(),
+            },
+            &[x.buffer, weight, bias, residual],
+            &[out.buffer],
+        );
+    }
+
+    /// Causal convolution of each column with `weight [C, W]`, then SiLU if asked; its last
+    /// inputs are carried on.
+    pub fn convolve(
+        &mut self,
+        name: &str,
+        x: Columns,
+        weight: &Weights,
+        bias: Option<&Weights>,
+        silu: bool,
+    ) -> Columns {
+        let out = self.rows(name, x.width);
+        let width = weight.len() / x.width;
+        let weight = self.weight(&format!("{name}.weight"), weight);
+        let bias = self.optional(&format!("{name}.bias"), bias);
+        let tail = self.state(&format!("{name} tail"), x.width * (width - 1));
+        self.push(
+            &causal_conv::KERNEL,
+            &CausalConv {
+                t: 0,
+                channels: x.width as u32,
+                width: width as u32,
+                x_stride: x.stride as u32,
+                x_offset: x.offset as u32,
+                has_bias: (bias != NONE).into(),
+                silu: silu.into(),
+            },
+            &[x.buffer, weight, bias],
+            &[out.buffer, tail],
+        );
+        out
+    }
+
+    /// A function of each value, into `out`, whole rows.
+    pub fn activate(&mut self, x: Columns, a: &Activation<'_>, out: Columns) -> Columns {
+        let bias = self.optional("activation bias", a.bias);
+        let scale = self.optional("activation scale", a.scale);
+        self.push(
+            &activate::KERNEL,
+            &Activate {
+                t: 0,
+                width: x.width as u32,
+                x_stride: x.stride as u32,
+                x_offset: x.offset as u32,
+                function: a.function,
+                has_bias: a.bias.is_some().into(),
+                has_scale: a.scale.is_some().into(),
+                has_threshold: a.threshold.is_some().into(),
+                min: a.min,
+                max: a.max,
+                multiplier: a.multiplier,
+                shift: a.shift,
+            },
+            &[x.buffer, bias, scale, a.threshold.unwrap_or(NONE)],
+            &[out.buffer],
+        );
+        out
+    }
+
+    /// `x / sqrt(mean(x^2) + eps) * weight` over groups of columns of whole rows, gated before or
+    /// after it by `silu(z)` where `gate` gives the order (`kernels/rms_norm.rs`) and z.
+    pub fn rms_norm(
+        &mut self,
+        name: &str,
+        x: Columns,
+        weight: &Weights,
+        group: usize,
+        eps: f32,
+        gate: Option<(u32, Columns)>,
+    ) -> Columns {
+        let out = self.rows(name, x.width);
+        let buffer = self.weight(&format!("{name}.weight"), weight);
+        let (order, z) = gate.unwrap_or((norm::NO_GATE, Columns::all(NONE, 0)));
+        self.push(
+            &norm::KERNEL,
+            &RmsNorm {
+                t: 0,
+                width: x.width as u32,
+                group: group as u32,
+                weight_len: weight.len() as u32,
+                eps,
+                gate: order,
+                z_stride: z.stride as u32,
+                z_offset: z.offset as u32,
+            },
+            &[x.buffer, buffer, z.buffer],
+            &[out.buffer],
+        );
+        out
+    }
+
+    /// `x + multiplier * d * y`, x whole rows; d, if given, has one value for each
+    /// `width / d.len()` columns.
+    pub fn add(
+        &mut self,
+        name: &str,
+        x: Columns,
+        y: Columns,
+        d: Option<&Weights>,
+        multiplier: f32,
+    ) -> Columns {
+        let per = d.map_or(1, |d| x.width / d.len());
+        let d = d.map(|d| self.weight(&format!("{name}.d"), d));
+        self.combine(name, x, y, (d, per), false, multiplier)
+    }
+
+    /// `x * y`, x whole rows.
+    pub fn multiply(&mut self, name: &str, x: Columns, y: Columns) -> Columns {
+        self.combine(name, x, y, (None, 1), true, 1.0)
+    }
+
+    fn combine(
+        &mut self,
+        name: &str,
+        x: Columns,
+        y: Columns,
+        (d, per): (Option<BufferId>, usize),
+        multiply: bool,
+        multiplier: f32,
+    ) -> Columns {
+        let out = self.rows(name, x.width);
+        self.push(
+            &scaled_add::KERNEL,
+            &ScaledAdd {
+                t: 0,
+                width: x.width as u32,
+                y_stride: y.stride as u32,
+                y_offset: y.offset as u32,
+                per: per as u32,
+                has_d: d.is_some().into(),
+                multiply: multiply.into(),
+                multiplier,
+            },
+            &[x.buffer, y.buffer, d.unwrap_or(NONE)],
+            &[out.buffer],
+        );
+        out
+    }
+
+    /// `silu(gate) * up`.
+    pub fn swiglu(&mut self, name: &str, gate: Columns, up: Columns) -> Columns {
+        let out = self.rows(name, gate.width);
+        self.push(
+            &swiglu::KERNEL,
+            &Swiglu {
+                t: 0,
+                width: gate.width as u32,
+                gate_stride: gate.stride as u32,
+                gate_offset: gate.offset as u32,
+                up_stride: up.stride as u32,
+                up_offset: up.offset as u32,
+            },
+            &[gate.buffer, up.buffer],
+            &[out.buffer],
+        );
+        out
+    }
+
+    /// Rotates heads of width `key` by their position (half-split convention).
+    pub fn rotate(&mut self, name: &str, x: Columns, key: usize, theta: f64) -> Columns {
+        let out = self.rows(name, x.width);
+        let angles = self.rotary(theta, key);
+        self.push(
+            &rotary::KERNEL,
+            &Rotary {
+                t: 0,
+                heads: (x.width / key) as u32,
+                key: key as u32,
+                x_stride: x.stride as u32,
+                x_offset: x.offset as u32,
+            },
+            &[x.buffer, angles],
+            &[out.buffer],
+        );
+        out
+    }
+}

@@ -1,0 +1,188 @@
+//! The outer-product scan of a layer, with or without a sliding window.
+//!
+//! The window is exact, by state difference (Stuffed Mamba, arXiv 2410.07145, mitigation 3):
+//! `S_t - a_{t-r+1:t} S_{t-r}` holds the last r tokens. The second term obeys a recurrence of its
+//! own, `D_t = a_t D_{t-1} + a_{t-r+1:t} k_{t-r} v_{t-r}^T`: the same scan over delayed tokens
+//! whose writes are decayed by the window. So a window is one more scan, on both players, and no
+//! ring of states is kept. The paper gives no code for it.
+
+use std::sync::Arc;
+
+use super::{Columns, Planner};
+use crate::kernels::exp_multiply::{self, ExpMultiply};
+use crate::kernels::scan_outer::{self, ScanOuter};
+use crate::kernels::window_sum::{self, WindowSum};
+use crate::mixers::{Decay, Shape, Taps};
+use crate::recording::{BufferId, NONE};
+
+/// Inputs of the scan.
+#[derive(Clone, Copy, Debug)]
+pub struct OuterScan {
+    /// `[T, G, K]`.
+    pub q: Columns,
+    /// `[T, G, K]`.
+    pub k: Columns,
+    /// `[T, H, V]`.
+    pub v: Columns,
+    /// Log-decay, whole rows `[T, H]`, or `[T, H, K]` if every key channel decays apart; then
+    /// every head has keys of its own (G = H).
+    pub log_decay: Columns,
+    /// Write scale `[T, H]`, whole rows; not with a decay for each key channel.
+    pub write_scale: Option<Columns>,
+    /// Multiplies the output.
+    pub scale: f32,
+}
+
+/// One scan of tokens: what is written, and where the result goes.
+struct Writes {
+    k: Columns,
+    v: Columns,
+    scale: Option<Columns>,
+    out: BufferId,
+    state: BufferId,
+}
+
+impl OuterScan {
+    fn per_key(&self, shape: &Shape) -> bool {
+        self.log_decay.width > shape.heads
+    }
+
+    /// Notes the passes; gives what is read from the state, `[T, H, V]`, and where probes find
+    /// the factors.
+    pub fn plan(&self, p: &mut Planner, shape: &Shape) -> (Columns, Taps) {
+        let values = shape.heads * shape.value;
+        let per_key = self.per_key(shape);
+        let mut out = p.rows("scanned", values);
+        let state = p.state("state", shape.state);
+        let writes = Writes {
+            k: self.k,
+            v: self.v,
+            scale: self.write_scale,
+            out: out.buffer,
+            state,
+        };
+        self.push(p, shape, &writes);
+        let mut taps = Taps {
+            heads_per_group: shape.heads * shape.key / self.k.width,
+            write_scale: self.write_scale,
+            scale: self.scale * p.change.write_factor,
+            state: Some(state),
+            window: p.change.window,
+            ..Taps::new(
+                self.q,
+                self.k,
+                if per_key {
+                    Decay::PerKey(self.log_decay)
+                } else {
+                    Decay::Scalar(self.log_decay)
+                },
+            )
+        };
+        if p.change.window > 0 {
+            let (left, left_state) = self.plan_left(p, shape);
+            out = p.add("windowed", out, left, None, -1.0);
+            taps.left_window = Some(left_state);
+        }
+        (out, taps)
+    }
+
+    /// The second scan, of what has left the window.
+    fn plan_left(&self, p: &mut Planner, shape: &Shape) -> (Columns, BufferId) {
+        let window = p.change.window;
+        let late = |p: &mut Planner, name: &str, x: Columns| {
+            let name = format!("late {name}");
+            let out = p.rows(&name, x.width);
+            p.delay_into(&name, x, window, out);
+            out
+        };
+        let k = late(p, "k", self.k);
+        let v = late(p, "v", self.v);
+        let gate = late(p, "g", self.log_decay);
+        let width = self.log_decay.width;
+        let sum = p.rows("window sum", width);
+        let sums = p.state("window sum", 2 * width);
+        p.push(
+            &window_sum::KERNEL,
+            &WindowSum {
+                t: 0,
+                width: width as u32,
+            },
+            &[self.log_decay.buffer, gate.buffer],
+            &[sum.buffer, sums],
+        );
+        // What decays: the key itself if its channels decay apart, else the write scale.
+        let per_key = self.per_key(shape);
+        let decayed = match self.write_scale {
+            _ if per_key => k,
+            Some(scale) => late(p, "w", scale),
+            None => {
+                let ones = p.weight("ones", &Arc::from(vec![1.0; shape.heads]));
+                Columns::same(ones, shape.heads)
+            }
+        };
+        let write = p.rows("window write", width);
+        p.push(
+            &exp_multiply::KERNEL,
+            &ExpMultiply {
+                t: 0,
+                width: width as u32,
+                x_stride: decayed.stride as u32,
+                x_offset: decayed.offset as u32,
+            },
+            &[decayed.buffer, sum.buffer],
+            &[write.buffer],
+        );
+        let out = p.rows("left window", shape.heads * shape.value);
+        let state = p.state("left window", shape.state);
+        let (k, scale) = if per_key {
+            (write, None)
+        } else {
+            (k, Some(write))
+        };
+        let writes = Writes {
+            k,
+            v,
+            scale,
+            out: out.buffer,
+            state,
+        };
+        self.push(p, shape, &writes);
+        (out, state)
+    }
+
+    fn push(&self, p: &mut Planner, shape: &Shape, w: &Writes) {
+        let Shape {
+            heads, key, value, ..
+        } = *shape;
+        let scratch_len = ScanOuter::scratch_len(p.segment, heads, key, value);
+        let scratch = p.scratch("scan scratch", scratch_len);
+        p.push(
+            &scan_outer::KERNEL,
+            &ScanOuter {
+                t: 0,
+                heads: heads as u32,
+                key: key as u32,
+                value: value as u32,
+                groups: (self.q.width / key) as u32,
+                q_stride: self.q.stride as u32,
+                q_offset: self.q.offset as u32,
+                k_stride: w.k.stride as u32,
+                k_offset: w.k.offset as u32,
+                v_stride: w.v.stride as u32,
+                v_offset: w.v.offset as u32,
+                per_key: self.per_key(shape).into(),
+                has_write_scale: w.scale.is_some().into(),
+                scale: self.scale,
+                write_factor: p.change.write_factor,
+            },
+            &[
+                self.q.buffer,
+                w.k.buffer,
+                w.v.buffer,
+                self.log_decay.buffer,
+                w.scale.map_or(NONE, |c| c.buffer),
+            ],
+            &[w.out, w.state, scratch],
+        );
+    }
+}

@@ -1,0 +1,183 @@
+//! Pieces of definitions in f64: the state of [`crate::mixers::Mixer::step`] and the arithmetic
+//! that formulas are made of.
+
+use crate::mixers::{Change, Shape};
+
+/// What one token's step of a layer may know beside its input and its own state.
+#[derive(Clone, Debug)]
+pub struct Context<'a> {
+    /// What is changed in the model.
+    pub change: &'a Change,
+    /// The layer.
+    pub layer: usize,
+}
+
+/// State of [`crate::mixers::Mixer::step`], empty at the start of a sequence.
+#[derive(Clone, Debug, Default)]
+pub struct StepState {
+    /// Tokens seen.
+    pub position: usize,
+    /// The recurrence: for each token in the window its log-decays, keys and values, so that a
+    /// window is the sum that its definition says.
+    pub writes: Vec<Write>,
+    /// The state, `[H, K, V]`.
+    pub state: Vec<f64>,
+    /// Whatever else is carried from token to token, by name.
+    carried: Vec<(&'static str, Vec<f64>)>,
+}
+
+/// One token's write into the state, kept where a window needs it.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// Log-decay `[H, K]`.
+    pub log_decay: Vec<f64>,
+    /// Key times write scale `[H, K]`.
+    pub key: Vec<f64>,
+    /// Value `[H, V]`.
+    pub value: Vec<f64>,
+}
+
+impl StepState {
+    /// `S_t = diag(exp(g_t)) S_{t-1} + k_t v_t^T` for every head, or with a window the sum over
+    /// the last `window` tokens as it is defined; returns nothing, the state is in `self.state`.
+    pub fn update(&mut self, write: Write, shape: &Shape, window: usize) {
+        let Shape {
+            heads, key, value, ..
+        } = *shape;
+        let add = |state: &mut [f64], w: &Write| {
+            for h in 0..heads {
+                for i in 0..key {
+                    let decay = w.log_decay[h * key + i].exp();
+                    for j in 0..value {
+                        let s = &mut state[(h * key + i) * value + j];
+                        *s = decay * *s + w.key[h * key + i] * w.value[h * value + j];
+                    }
+                }
+            }
+        };
+        if window == 0 {
+            self.state.resize(heads * key * value, 0.0);
+            add(&mut self.state, &write);
+            return;
+        }
+        self.writes.push(write);
+        if self.writes.len() > window {
+            self.writes.remove(0);
+        }
+        self.state = vec![0.0; heads * key * value];
+        for w in &self.writes {
+            add(&mut self.state, w);
+        }
+    }
+
+    /// `o = scale * S^T q` for every head, q `[H, K]`.
+    pub fn read(&self, q: &[f64], scale: f64, shape: &Shape) -> Vec<f64> {
+        let Shape {
+            heads, key, value, ..
+        } = *shape;
+        let mut out = vec![0.0; heads * value];
+        for h in 0..heads {
+            for i in 0..key {
+                for j in 0..value {
+                    out[h * value + j] +=
+                        scale * q[h * key + i] * self.state[(h * key + i) * value + j];
+                }
+            }
+        }
+        out
+    }
+
+    /// Something carried from token to token under a name of its own; `len` zeros at first.
+    pub fn carried(&mut self, name: &'static str, len: usize) -> &mut Vec<f64> {
+        let at = self.carried.iter().position(|(known, _)| *known == name);
+        let at = at.unwrap_or_else(|| {
+            self.carried.push((name, vec![0.0; len]));
+            self.carried.len() - 1
+        });
+        &mut self.carried[at].1
+    }
+
+    /// Causal depthwise convolution of one token, as `kernels/causal_conv.rs`, without its SiLU:
+    /// `weight [C, W]`. The last inputs are carried under `name`.
+    pub fn convolve(
+        &mut self,
+        name: &'static str,
+        x: &[f64],
+        weight: &[f32],
+        bias: Option<&[f32]>,
+    ) -> Vec<f64> {
+        let channels = x.len();
+        let width = weight.len() / channels;
+        let inputs = self.carried(name, channels * width);
+        inputs.drain(..channels);
+        inputs.extend_from_slice(x);
+        (0..channels)
+            .map(|c| {
+                let products = inputs[c..]
+                    .iter()
+                    .step_by(channels)
+                    .zip(&weight[c * width..])
+                    .map(|(x, &w)| f64::from(w) * x);
+                bias.map_or(0.0, |b| f64::from(b[c])) + products.sum::<f64>()
+            })
+            .collect()
+    }
+}
+
+/// `y[n] = sum_k w[n, k] x[k] + bias[n]`.
+pub fn linear(x: &[f64], w: &[f32], bias: Option<&[f32]>) -> Vec<f64> {
+    w.chunks_exact(x.len())
+        .enumerate()
+        .map(|(n, row)| {
+            let dot: f64 = row.iter().zip(x).map(|(&w, x)| f64::from(w) * x).sum();
+            dot + bias.map_or(0.0, |b| f64::from(b[n]))
+        })
+        .collect()
+}
+
+/// `u / sqrt(mean(u^2) + eps) * weight` over groups of columns.
+pub fn rms_norm(u: &[f64], weight: &[f32], group: usize, eps: f64) -> Vec<f64> {
+    let mut out = Vec::with_capacity(u.len());
+    for part in u.chunks_exact(group) {
+        let square = part.iter().map(|x| x * x).sum::<f64>() / group as f64;
+        for x in part {
+            let w = weight[out.len() % weight.len()];
+            out.push(x / (square + eps).sqrt() * f64::from(w));
+        }
+    }
+    out
+}
+
+/// `a * b`, value by value.
+pub fn multiply(a: &[f64], b: &[f64]) -> Vec<f64> {
+    a.iter().zip(b).map(|(a, b)| a * b).collect()
+}
+
+/// `1 / (1 + e^-x)`.
+pub fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+/// `x / (1 + e^-x)`.
+pub fn silu(x: f64) -> f64 {
+    x * sigmoid(x)
+}
+
+/// `ln(1 + e^x)`.
+pub fn softplus(x: f64) -> f64 {
+    if x > 30.0 { x } else { x.exp().ln_1p() }
+}
+
+/// Rotates every head of `x [H, K]` in place (half-split convention).
+pub fn rotate(x: &mut [f64], key: usize, theta: f64, position: usize) {
+    let half = key / 2;
+    for head in x.chunks_exact_mut(key) {
+        for i in 0..half {
+            let angle = position as f64 * theta.powf(-2.0 * i as f64 / key as f64);
+            let (sin, cos) = angle.sin_cos();
+            let (a, b) = (head[i], head[i + half]);
+            head[i] = a * cos - b * sin;
+            head[i + half] = b * cos + a * sin;
+        }
+    }
+}
