@@ -35,14 +35,17 @@ impl Random {
         (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * self.uniform()).cos()
     }
 
-    /// `len` normal values with this standard deviation.
+    /// `len` normal values with this standard deviation. Never inlined: many canaries call it, and
+    /// their code is downloaded.
+    #[inline(never)]
     pub fn normals(&mut self, len: usize, deviation: f64) -> Vec<f32> {
         (0..len)
             .map(|_| (self.normal() * deviation) as f32)
             .collect()
     }
 
-    /// `len` uniform values in [`low`, `high`).
+    /// `len` uniform values in [`low`, `high`). Never inlined, as [`Random::normals`].
+    #[inline(never)]
     pub fn uniforms(&mut self, len: usize, low: f64, high: f64) -> Vec<f32> {
         (0..len)
             .map(|_| (low + (high - low) * self.uniform()) as f32)
