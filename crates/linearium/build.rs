@@ -1,19 +1,18 @@
-//! Writes the registry: a module for every file in `src/mixers/`, the list of their definitions,
-//! and the list of all ids and names, which a build with few mixers has too, so that it can say
-//! what there is.
+//! Writes the registry: the list of the definitions in `src/mixers/`, and the list of all models
+//! with random weights, which a build with few mixers has too, so that it can say what there is.
 
 use std::fmt::Write as _;
 use std::path::Path;
 use std::{env, fs, io};
 
-/// The mixers of a build without the feature `zoo`: what the page needs on its first load.
+/// The mixers of a build without the feature `zoo`, which are all that the page needs on its first
+/// load; the modules of all others are declared with `#[cfg(feature = "zoo")]`.
 const FIRST_LOAD: [&str; 5] = ["attention", "gla", "retnet", "s6", "ssd"];
 
 fn main() -> io::Result<()> {
     let folder = Path::new("src/mixers");
     println!("cargo::rerun-if-changed={}", folder.display());
     let variable = |name| env::var(name).map_err(|e| io::Error::other(format!("{name}: {e}")));
-    let root = variable("CARGO_MANIFEST_DIR")?;
     let zoo = env::var_os("CARGO_FEATURE_ZOO").is_some();
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -23,7 +22,7 @@ fn main() -> io::Result<()> {
         }
     }
     files.sort();
-    let (mut modules, mut all, mut names) = (String::new(), String::new(), String::new());
+    let (mut all, mut names) = (String::new(), String::new());
     for path in &files {
         println!("cargo::rerun-if-changed={}", path.display());
         let text = fs::read_to_string(path)?;
@@ -35,18 +34,18 @@ fn main() -> io::Result<()> {
                 path.display()
             )));
         }
-        let _ = writeln!(names, "    ({id:?}, {name:?}),");
+        let _ = writeln!(names, "    (\"random-{id}\", \"Random weights: {name}\"),");
         if zoo || FIRST_LOAD.contains(&id.as_str()) {
-            let file = Path::new(&root).join(path);
-            let _ = writeln!(modules, "#[path = {file:?}]\npub mod {id};");
             let _ = writeln!(all, "    &{id}::DEFINITION,");
         }
     }
     let text = format!(
-        "{modules}\n/// Every mixer of this build, by id.\n\
+        "/// Every mixer of this build, by id.\n\
          pub static ALL: &[&Definition] = &[\n{all}];\n\n\
-         /// Id and name of every mixer there is, whether this build has it or not.\n\
-         pub static NAMES: &[(&str, &str)] = &[\n{names}];\n"
+         /// Every mixer there is, whether this build has it or not: id and label of the model\n\
+         /// that has random weights.\n\
+         pub const RANDOM_MODELS: [(&str, &str); {}] = [\n{names}];\n",
+        files.len()
     );
     fs::write(Path::new(&variable("OUT_DIR")?).join("mixers.rs"), text)
 }

@@ -2,8 +2,14 @@
 //! token in f64 as the formula stands; [`Mixer::plan`] gives the passes that compute the same for
 //! many tokens on either player.
 //!
-//! Each file in `mixers/` is one, found at build time: its `DEFINITION` is in [`ALL`], its id and
-//! name in [`NAMES`].
+//! Each file in `mixers/` is one; the build puts its `DEFINITION` in [`ALL`] and a model of it with
+//! random weights in [`RANDOM_MODELS`].
+
+pub mod attention;
+pub mod gla;
+pub mod retnet;
+pub mod s6;
+pub mod ssd;
 
 use std::sync::Arc;
 
@@ -25,11 +31,17 @@ pub struct Definition {
     pub name: &'static str,
     /// Symbols and what they are, with shapes.
     pub glossary: &'static [(&'static str, &'static str)],
+    /// Settings of the lab that this mixer ignores, each with the reason as it follows "does not
+    /// act on ...:" in a sentence. Whatever is not here acts as its setting says.
+    pub ignores: &'static [(&'static str, &'static str)],
     /// The size that a layer of model width D usually has.
     pub size: fn(width: usize) -> Size,
     /// A layer with random weights, initialised as in the official code.
     pub random: fn(&Size, &mut Random) -> Box<dyn Mixer>,
 }
+
+/// Why the filter of LongMamba ignores mixers without a step size.
+pub const NO_STEPS: (&str, &str) = ("filter", "it skips tokens by the step sizes of Mamba");
 
 /// The size of a layer with random weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,8 +142,10 @@ pub trait Mixer {
 
 /// Where the probes find the factors of a layer's hidden attention and its state.
 ///
-/// For head h: `M[i, j] = scale * q_i^T (prod_{l=j+1..i} F_l) w_j k_j` with
-/// `F_l = diag(exp(g_l)) + b_l a_l^T`.
+/// For head h and j < i: `M[i, j] = scale / z_i * q_i^T (prod_{l=j+1..i} F_l) w_j k_j` with
+/// `F_l = diag(exp(g_l)) + b_l a_l^T`, the later factor on the left. The state is
+/// `S_t = F_t S_{t-1} + w_t k_t v_t^T`. With a bonus the state is read before it is written and
+/// F_i is left out; then `M[i, i] = scale / z_i * q_i^T diag(bonus) w_i k_i`.
 #[derive(Clone, Debug)]
 pub struct Taps {
     /// `[T, G, K]`, the query (C in Mamba).
@@ -144,6 +158,12 @@ pub struct Taps {
     pub decay: Decay,
     /// `[T, H]`, the write scale (the step size of Mamba).
     pub write_scale: Option<Columns>,
+    /// b and a of a delta rule, `[T, H, K]` each.
+    pub erase: Option<[Columns; 2]>,
+    /// `[H, K]`, how much of the present token is read beside the state before it (RWKV).
+    pub bonus: Option<Weights>,
+    /// z, `[T, H]`.
+    pub normaliser: Option<Columns>,
     /// Multiplies every weight.
     pub scale: f32,
     /// `[H, K, V]` (for S6 `[D, N]`); none for attention.
@@ -166,6 +186,9 @@ impl Taps {
             heads_per_group: 1,
             decay,
             write_scale: None,
+            erase: None,
+            bonus: None,
+            normaliser: None,
             scale: 1.0,
             state: None,
             left_window: None,
@@ -184,6 +207,10 @@ pub enum Decay {
     PerKey(Columns),
     /// Step size `[T, H]` times a rate for each head and state `[H, K]`, plus a shift.
     Rates(Columns, Weights, f32),
+    /// The same decay and turn for every token: `[H, K]` log-decays and `[H, K / 2]` angles in
+    /// radians. A state-space model with complex states: two neighbours of K are the real and the
+    /// imaginary part of one, in q of its conjugate.
+    Turning(Weights, Weights),
     /// No decay: softmax attention, whose weights are normalised scores.
     Softmax,
 }

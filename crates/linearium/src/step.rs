@@ -22,6 +22,11 @@ pub struct StepState {
     pub writes: Vec<Write>,
     /// The state, `[H, K, V]`.
     pub state: Vec<f64>,
+    /// The value of the last token, `[H, V]`, before any write factor.
+    pub last_value: Vec<f64>,
+    /// What the last token read, `[H, V]`, before norm, gate and skip: the hidden attention times
+    /// the values.
+    pub last_read: Vec<f64>,
     /// Whatever else is carried from token to token, by name.
     carried: Vec<(&'static str, Vec<f64>)>,
 }
@@ -55,6 +60,7 @@ impl StepState {
                 }
             }
         };
+        self.last_value.clone_from(&write.value);
         if window == 0 {
             self.state.resize(heads * key * value, 0.0);
             add(&mut self.state, &write);
@@ -71,7 +77,7 @@ impl StepState {
     }
 
     /// `o = scale * S^T q` for every head, q `[H, K]`.
-    pub fn read(&self, q: &[f64], scale: f64, shape: &Shape) -> Vec<f64> {
+    pub fn read(&mut self, q: &[f64], scale: f64, shape: &Shape) -> Vec<f64> {
         let Shape {
             heads, key, value, ..
         } = *shape;
@@ -84,6 +90,7 @@ impl StepState {
                 }
             }
         }
+        self.last_read.clone_from(&out);
         out
     }
 

@@ -302,7 +302,7 @@ fn s6_equals_the_selective_scan() {
 
 #[test]
 fn softmax_attention_equals_the_parallel_form() {
-    for golden in Golden::cases("softmax_attention") {
+    for golden in Golden::cases("attention") {
         let [t, heads, key] = golden.shape("q")[..] else {
             unreachable!()
         };

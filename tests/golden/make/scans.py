@@ -1,4 +1,4 @@
-"""Writes ssd, s6, gla, retnet and softmax_attention.safetensors: inputs, outputs and states of the
+"""Writes ssd, s6, gla, retnet and attention.safetensors: inputs, outputs and states of the
 official reference functions, in f32 and in f64, on small random shapes.
 
     python tests/golden/make/scans.py --fla DIR --mamba DIR
@@ -226,7 +226,7 @@ def softmax_attention(directory: str) -> None:
 
         tensors[f"case{case}.window"] = torch.tensor([float(window)])
         in_both(inputs, run, tensors, f"case{case}")
-    save("softmax_attention", tensors, FLA, path)
+    save("attention", tensors, FLA, path)
 
 
 def main() -> None:

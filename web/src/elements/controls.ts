@@ -344,7 +344,9 @@ export class LinControls extends LitElement {
     return p.when.some((condition) => {
       const [id, wanted] = condition.split('=');
       const other = this.properties.find((q) => q.id === id);
-      return other && [false, this.compare].some((b) => this.value(other, b) === wanted);
+      const fits = (value: string) =>
+        wanted.endsWith('*') ? value.startsWith(wanted.slice(0, -1)) : value === wanted;
+      return other && [false, this.compare].some((b) => fits(this.value(other, b)));
     });
   }
 

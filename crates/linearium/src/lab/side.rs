@@ -109,6 +109,7 @@ impl<P: Player> Side<P> {
         tokens: Vec<u32>,
         notices: &mut Vec<String>,
     ) -> Result<Side<P>, String> {
+        say_what_is_ignored(&wanted, notices);
         let calibration = Calibration::new(host, &wanted, &tokens, notices).await?;
         let session = session(host, &wanted, &wanted.change(), Some(wanted.look.layer)).await?;
         let backend = session.player.backend();
@@ -298,6 +299,21 @@ async fn session<H: Host>(
     .await
 }
 
+/// One sentence for each changed setting that some mixer of the model ignores.
+fn say_what_is_ignored(wanted: &Wanted, notices: &mut Vec<String>) {
+    let defaults = Settings::default();
+    for block in &wanted.stack.blocks {
+        let mixer = block.mixer.definition();
+        for (id, why) in mixer.ignores {
+            let sentence = format!("{id} does not act on {}: {why}", mixer.name);
+            let changed = wanted.settings.get(id) != defaults.get(id);
+            if changed && !notices.contains(&sentence) {
+                notices.push(sentence);
+            }
+        }
+    }
+}
+
 impl<P: Player> Calibration<P> {
     /// A calibration, if a filter is asked for and the model allows it; otherwise the reason is
     /// said.
@@ -331,9 +347,6 @@ impl<P: Player> Calibration<P> {
         let session = session(host, &plain, &Change::default(), None).await?;
         let layers = session.plan.layers();
         if (0..layers).all(|l| session.plan.taps(l).steps.is_none()) {
-            notices.push(
-                "the filter works on the step sizes of Mamba and Mamba-2, which this model does not have: it is off".to_owned(),
-            );
             return Ok(None);
         }
         let steps = wanted

@@ -6,7 +6,8 @@
 //! attention.
 
 use super::{
-    Context, Decay, Definition, Mixer, Planner, Shape, Size, StepState, Taps, Weights, Write,
+    Context, Decay, Definition, Mixer, NO_STEPS, Planner, Shape, Size, StepState, Taps, Weights,
+    Write,
 };
 use crate::random::Random;
 use crate::step::{linear, rotate};
@@ -20,6 +21,13 @@ pub static DEFINITION: Definition = Definition {
         ("q", "[T, H, K] query, rotated by position"),
         ("k", "[T, G, K] key, rotated by position"),
         ("v", "[T, G, K] value"),
+    ],
+    ignores: &[
+        NO_STEPS,
+        (
+            "decay-factor",
+            "it looks up every token anew and forgets none",
+        ),
     ],
     size: Size::heads_of_64,
     random,
@@ -103,14 +111,14 @@ impl Mixer for Softmax {
         state.position += 1;
         let (q, rest) = projected.split_at(queries);
         let (k, v) = rest.split_at(keys);
-        let value = v
+        let value: Vec<f64> = v
             .iter()
             .map(|v| v * f64::from(change.write_factor))
             .collect();
         state.writes.push(Write {
             log_decay: Vec::new(),
             key: k.to_vec(),
-            value,
+            value: value.clone(),
         });
         if change.window > 0 && state.writes.len() > change.window {
             state.writes.remove(0);
@@ -137,6 +145,13 @@ impl Mixer for Softmax {
                 o.push(weighted / sum);
             }
         }
+        let heads = |x: &[f64]| -> Vec<f64> {
+            let per_group = self.heads / self.groups;
+            let of_head = |h| &x[h / per_group * self.key..][..self.key];
+            (0..self.heads).flat_map(of_head).copied().collect()
+        };
+        state.last_value = heads(&value);
+        state.last_read.clone_from(&o);
         linear(&o, &self.out_proj, self.out_bias.as_deref())
     }
 

@@ -5,7 +5,7 @@
 //! flash-linear-attention `fla/layers/gla.py`, `fla/ops/gla/naive.py`.
 
 use super::{
-    Context, Definition, Mixer, Planner, Shape, Size, StepState, Taps, Weights, Write,
+    Context, Definition, Mixer, NO_STEPS, Planner, Shape, Size, StepState, Taps, Weights, Write,
 };
 use crate::kernels::{activate, rms_norm as norm};
 use crate::plan::Activation;
@@ -24,6 +24,7 @@ pub static DEFINITION: Definition = Definition {
         ("g", "[T, H, K] log-decay of each key channel, below 0"),
         ("S", "[H, K, V] state"),
     ],
+    ignores: &[NO_STEPS],
     size: Size::heads_of_64,
     random,
 };

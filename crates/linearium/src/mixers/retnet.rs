@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::{
-    Context, Definition, Mixer, Planner, Shape, Size, StepState, Taps, Weights, Write,
+    Context, Definition, Mixer, NO_STEPS, Planner, Shape, Size, StepState, Taps, Weights, Write,
 };
 use crate::kernels::rms_norm as norm;
 use crate::plan::outer_scan::OuterScan;
@@ -27,6 +27,7 @@ pub static DEFINITION: Definition = Definition {
         ("gamma", "[H] decay, the same for every token"),
         ("S", "[H, K, V] state"),
     ],
+    ignores: &[NO_STEPS],
     size: Size::heads_of_64,
     random,
 };

@@ -34,6 +34,7 @@ pub static DEFINITION: Definition = Definition {
         ("h", "[E, N] state"),
         ("D", "[E] skip"),
     ],
+    ignores: &[],
     size: |width| Size {
         width,
         heads: 2 * width,

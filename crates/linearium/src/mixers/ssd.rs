@@ -5,9 +5,7 @@
 //! `out = W_out RMSNorm(y * silu(z))`. Official code: `mamba_ssm/modules/mamba2.py`,
 //! `mamba_ssm/modules/ssd_minimal.py`; `transformers` `Mamba2Mixer`.
 
-use super::{
-    Context, Definition, Mixer, Planner, Shape, Size, StepState, Taps, Weights, Write,
-};
+use super::{Context, Definition, Mixer, Planner, Shape, Size, StepState, Taps, Weights, Write};
 use crate::kernels::{activate, rms_norm as norm};
 use crate::plan::Activation;
 use crate::plan::outer_scan::OuterScan;
@@ -29,6 +27,7 @@ pub static DEFINITION: Definition = Definition {
         ("S", "[H, N, P] state"),
         ("D", "[H] skip"),
     ],
+    ignores: &[],
     size: Size::heads_of_64,
     random,
 };

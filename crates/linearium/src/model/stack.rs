@@ -4,7 +4,7 @@
 
 use crate::kernels::cross_entropy::{self, CrossEntropy};
 use crate::kernels::embed::{self, Embed};
-use crate::mixers::{self, Change, Context, Mixer, StepState, Taps, Weights};
+use crate::mixers::{self, Change, Context, Mixer, Size, StepState, Taps, Weights};
 use crate::plan::{Columns, Io, PlannedPass, Planner};
 use crate::random::Random;
 use crate::recording::{BufferId, Layout, NONE, Recording};
@@ -61,15 +61,19 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// A byte model of one mixer with random weights: 2 layers, width 128.
+    /// A byte model of one mixer with random weights: 2 layers, width 128, the mixer's usual size.
     pub fn random(definition: &mixers::Definition, seed: u64) -> Stack {
-        let (width, vocab) = (128, 256);
+        Stack::random_of(definition, &(definition.size)(128), seed)
+    }
+
+    /// A byte model of 2 layers of one mixer of this size, with random weights.
+    pub fn random_of(definition: &mixers::Definition, size: &Size, seed: u64) -> Stack {
+        let (width, vocab) = (size.width, 256);
         let random = &mut Random::new(seed);
-        let size = (definition.size)(width);
         let blocks = (0..2)
             .map(|_| Block {
                 norm: vec![1.0; width].into(),
-                mixer: (definition.random)(&size, random),
+                mixer: (definition.random)(size, random),
                 feed_forward: None,
             })
             .collect();

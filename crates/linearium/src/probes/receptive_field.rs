@@ -3,15 +3,14 @@
 //! a T x T matrix.
 //!
 //! `M[i, j] = scale * sum_n q_i[n] exp(sum_{l=j+1..i} g_l[n]) w_j k_j[n]` (Ali et al., The Hidden
-//! Attention of Mamba Models, arXiv 2403.01590, for S6; the same for every outer-product scan).
-//! The convolution, the skip D, the output gate and the projection are outside of M.
+//! Attention of Mamba Models, arXiv 2403.01590, for S6; the same for every outer-product scan; in
+//! full, with the factor of a delta rule, see [`crate::mixers::Taps`]). The convolution, the skip D, the output gate and the projection are outside of M.
 
 use super::run::Factors;
 
 /// One row of the hidden attention: the weight of each position `0..=i` in the output at `i`.
 ///
-/// Walks from `i` back with `a = q_i`: weight of j is `w_j k_j . a`, then `a <- a * exp(g_j)`; in
-/// f64, since a product of many decays near 1 loses digits in f32. For attention the weights are
+/// Walks from `i` back with `a = q_i`: weight of j is `w_j k_j . a`, then `a <- F_j^T a`; in f64, since a product of many decays near 1 loses digits in f32. For attention the weights are
 /// softmax scores.
 pub fn row(f: &Factors, i: usize) -> Vec<f32> {
     let key = f.key;
@@ -40,27 +39,61 @@ pub fn row(f: &Factors, i: usize) -> Vec<f32> {
         }
         return out;
     }
-    let per_key = f.log_decay.len() > f.q.len() / key;
+    let scale = f64::from(f.scale) / f.normaliser.get(i).map_or(1.0, |&z| f64::from(z));
     for j in (first..=i).rev() {
         let k = &f.k[j * key..][..key];
-        let dot: f64 = k.iter().zip(&a).map(|(&k, a)| f64::from(k) * a).sum();
-        let write = f.write_scale.get(j).map_or(1.0, |&w| f64::from(w));
-        out[j] = (f64::from(f.scale) * write * dot) as f32;
-        if per_key {
-            let g = &f.log_decay[j * key..][..key];
-            a.iter_mut()
-                .zip(g)
-                .for_each(|(a, &g)| *a *= f64::from(g).exp());
-        } else {
-            let decay = f64::from(f.log_decay[j]).exp();
-            a.iter_mut().for_each(|a| *a *= decay);
+        let write = scale * f.write_scale.get(j).map_or(1.0, |&w| f64::from(w));
+        if j == i && !f.bonus.is_empty() {
+            // Read before it is written: the present token has its own weight and decays nothing.
+            let products = k.iter().zip(&a).zip(&f.bonus);
+            let dot: f64 = products
+                .map(|((&k, a), &u)| f64::from(k) * a * f64::from(u))
+                .sum();
+            out[j] = (write * dot) as f32;
+            continue;
         }
+        out[j] = (write * dot(k, &a)) as f32;
+        step_back(f, j, &mut a);
         // Below this nothing reaches f32 any more.
         if a.iter().all(|a| a.abs() < 1e-60) {
             break;
         }
     }
     out
+}
+
+fn dot(k: &[f32], a: &[f64]) -> f64 {
+    k.iter().zip(a).map(|(&k, a)| f64::from(k) * a).sum()
+}
+
+/// `a <- F_j^T a`.
+fn step_back(f: &Factors, j: usize, a: &mut [f64]) {
+    let key = f.key;
+    let [b, erased] = &f.erase;
+    let erase = b.get(j * key..(j + 1) * key).map(|b| dot(b, a));
+    let gates = f.log_decay.len() / (f.q.len() / key);
+    let gate = |n: usize| {
+        let g = match gates {
+            0 => return 1.0,
+            1 => f.log_decay[j],
+            _ => f.log_decay[j * key + n],
+        };
+        f64::from(g).exp()
+    };
+    for (n, a) in a.iter_mut().enumerate() {
+        *a *= gate(n);
+    }
+    for (pair, &angle) in a.chunks_exact_mut(2).zip(&f.turn) {
+        let (sin, cos) = f64::from(angle).sin_cos();
+        let (re, im) = (pair[0], pair[1]);
+        pair[0] = re * cos + im * sin;
+        pair[1] = im * cos - re * sin;
+    }
+    if let Some(erase) = erase {
+        for (a, &e) in a.iter_mut().zip(&erased[j * key..]) {
+            *a += f64::from(e) * erase;
+        }
+    }
 }
 
 /// How far a row reaches, in three definitions.

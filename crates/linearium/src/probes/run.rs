@@ -49,6 +49,14 @@ pub struct Factors {
     pub log_decay: Vec<f32>,
     /// `[T]`, or empty for 1.
     pub write_scale: Vec<f32>,
+    /// b and a of a delta rule, `[T, K]` each, or empty.
+    pub erase: [Vec<f32>; 2],
+    /// `[K]`, what the present token is read with in place of the state after it, or empty.
+    pub bonus: Vec<f32>,
+    /// z, `[T]`, or empty for 1.
+    pub normaliser: Vec<f32>,
+    /// Angles `[K / 2]` by which complex states turn with every token, or empty.
+    pub turn: Vec<f32>,
     /// Multiplies every weight.
     pub scale: f32,
     /// Tokens seen; 0 for all.
@@ -138,7 +146,7 @@ impl<P: Player> Run<P> {
                         Decay::Scalar(c) | Decay::PerKey(c) | Decay::Rates(c, ..) => {
                             Some(wanted.rows(*c, t))
                         }
-                        Decay::Softmax => None,
+                        Decay::Turning(..) | Decay::Softmax => None,
                     },
                     state: taps.state.map(|b| wanted.state(plan.layout.info(b).len, b)),
                     left: taps
@@ -150,7 +158,11 @@ impl<P: Player> Run<P> {
         let taps = plan.taps(self.look.layer).clone();
         let q = wanted.rows(taps.q, t);
         let k = wanted.rows(taps.k, t);
-        let scale = taps.write_scale.map(|c| wanted.rows(c, t));
+        let rest = Rest {
+            write_scale: taps.write_scale.map(|c| wanted.rows(c, t)),
+            erase: taps.erase.map(|parts| parts.map(|c| wanted.rows(c, t))),
+            normaliser: taps.normaliser.map(|c| wanted.rows(c, t)),
+        };
         let at_snapshot = from + t == stop;
         if !at_snapshot {
             // States are wanted at snapshots only; their parts stand where the lists end.
@@ -169,9 +181,12 @@ impl<P: Player> Run<P> {
             .map(|b| b.mixer.shape())
             .collect();
         for (layer, parts) in layers.iter().enumerate() {
-            let Some(decay) = parts.decay else { continue };
-            let plan = &self.session.plan;
-            let means = head_means(&plan.taps(layer).decay, &read[decay], shapes[layer].heads);
+            let decay = &self.session.plan.taps(layer).decay;
+            let means = match (decay, parts.decay) {
+                (Decay::Turning(rates, _), _) => mean_rates(rates, shapes[layer].heads).repeat(t),
+                (_, Some(rows)) => head_means(decay, &read[rows], shapes[layer].heads),
+                _ => continue,
+            };
             add_to_buckets(
                 &mut self.evidence.log_decays[layer],
                 &means,
@@ -179,7 +194,7 @@ impl<P: Player> Run<P> {
                 from,
             );
         }
-        self.keep_factors(&taps, &read, q, k, scale, layers[self.look.layer].decay, t);
+        self.keep_factors(&taps, &read, q, k, rest, layers[self.look.layer].decay, t);
         if at_snapshot {
             let layers = layers
                 .iter()
@@ -209,7 +224,7 @@ impl<P: Player> Run<P> {
         read: &[Vec<f32>],
         q: usize,
         k: usize,
-        scale: Option<usize>,
+        rest: Rest,
         decay: Option<usize>,
         t: usize,
     ) {
@@ -227,8 +242,24 @@ impl<P: Player> Run<P> {
         let k_group = head / taps.heads_per_group;
         pick(&mut f.q, &read[q], &taps.q, q_group * key, key, t);
         pick(&mut f.k, &read[k], &taps.k, k_group * key, key, t);
-        if let (Some(part), Some(c)) = (scale, &taps.write_scale) {
+        if let (Some(part), Some(c)) = (rest.write_scale, &taps.write_scale) {
             pick(&mut f.write_scale, &read[part], c, head, 1, t);
+        }
+        if let (Some(parts), Some(columns)) = (rest.erase, &taps.erase) {
+            for ((out, part), c) in f.erase.iter_mut().zip(parts).zip(columns) {
+                pick(out, &read[part], c, head * key, key, t);
+            }
+        }
+        if let (Some(part), Some(c)) = (rest.normaliser, &taps.normaliser) {
+            pick(&mut f.normaliser, &read[part], c, head, 1, t);
+        }
+        if let Some(bonus) = &taps.bonus {
+            f.bonus = bonus[head * key..][..key].to_vec();
+        }
+        if let Decay::Turning(rates, angles) = &taps.decay {
+            f.turn = angles[head * key / 2..][..key / 2].to_vec();
+            f.log_decay
+                .extend(rates[head * key..][..key].iter().cycle().take(key * t));
         }
         let Some(decay) = decay else { return };
         match &taps.decay {
@@ -242,9 +273,16 @@ impl<P: Player> Run<P> {
                     f.log_decay.extend(rates.iter().map(|a| dt * a + shift));
                 }
             }
-            Decay::Softmax => {}
+            Decay::Turning(..) | Decay::Softmax => {}
         }
     }
+}
+
+/// Where those factors stand in what was read that not every mixer has.
+struct Rest {
+    write_scale: Option<usize>,
+    erase: Option<[usize; 2]>,
+    normaliser: Option<usize>,
 }
 
 /// Where the parts of one layer stand in what was read.
@@ -299,7 +337,7 @@ fn pick(out: &mut Vec<f32>, rows: &[f32], c: &Columns, first: usize, width: usiz
 fn head_means(decay: &Decay, rows: &[f32], heads: usize) -> Vec<f32> {
     let mean = |x: &[f32]| x.iter().sum::<f32>() / x.len() as f32;
     match decay {
-        Decay::Scalar(_) | Decay::Softmax => rows.to_vec(),
+        Decay::Scalar(_) | Decay::Turning(..) | Decay::Softmax => rows.to_vec(),
         Decay::PerKey(c) => rows.chunks_exact(c.stride / heads).map(mean).collect(),
         Decay::Rates(_, rates, shift) => {
             let rates: Vec<f32> = mean_rates(rates, heads);
