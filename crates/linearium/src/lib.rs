@@ -12,6 +12,7 @@ pub mod plan;
 pub mod player;
 pub mod probes;
 pub mod settings;
+#[cfg(feature = "zoo")]
 pub mod step;
 pub mod views;
 

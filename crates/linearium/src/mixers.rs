@@ -16,6 +16,7 @@ use std::sync::Arc;
 pub use crate::plan::{Columns, Planner};
 use crate::random::Random;
 use crate::recording::BufferId;
+#[cfg(feature = "zoo")]
 pub use crate::step::{Context, StepState, Write};
 
 include!(concat!(env!("OUT_DIR"), "/mixers.rs"));
@@ -133,7 +134,9 @@ pub trait Mixer {
     fn shape(&self) -> Shape;
     /// All its weights.
     fn weights(&self) -> Vec<&Weights>;
-    /// The definition: one token, in f64. `u [D]` in, `[D]` out.
+    /// The definition: one token, in f64. `u [D]` in, `[D]` out. The page's first load, without the
+    /// feature `zoo`, plays recordings only.
+    #[cfg(feature = "zoo")]
     fn step(&self, state: &mut StepState, u: &[f64], context: &Context<'_>) -> Vec<f64>;
     /// Notes the passes that read `planner.io.u` and write `residual + mixer(u)` to
     /// `planner.io.out`, and says where probes find what they need.

@@ -5,11 +5,11 @@
 //! speak of a decay do not apply; `write-factor` scales values, `window` is sliding-window
 //! attention.
 
-use super::{
-    Context, Decay, Definition, Mixer, NO_STEPS, Planner, Shape, Size, StepState, Taps, Weights,
-    Write,
-};
+#[cfg(feature = "zoo")]
+use super::{Context, StepState, Write};
+use super::{Decay, Definition, Mixer, NO_STEPS, Planner, Shape, Size, Taps, Weights};
 use crate::random::Random;
+#[cfg(feature = "zoo")]
 use crate::step::{linear, rotate};
 
 /// The registry's entry.
@@ -98,6 +98,7 @@ impl Mixer for Softmax {
         all
     }
 
+    #[cfg(feature = "zoo")]
     fn step(&self, state: &mut StepState, u: &[f64], context: &Context<'_>) -> Vec<f64> {
         let change = context.change;
         let (queries, keys) = (self.heads * self.key, self.groups * self.key);

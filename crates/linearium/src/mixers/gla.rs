@@ -4,13 +4,14 @@
 //! `g = logsigmoid(W_2 W_1 u + b) / 16`; `out = W_o (RMSNorm(o) * silu(W_g u))`. Official code:
 //! flash-linear-attention `fla/layers/gla.py`, `fla/ops/gla/naive.py`.
 
-use super::{
-    Context, Definition, Mixer, NO_STEPS, Planner, Shape, Size, StepState, Taps, Weights, Write,
-};
+#[cfg(feature = "zoo")]
+use super::{Context, StepState, Write};
+use super::{Definition, Mixer, NO_STEPS, Planner, Shape, Size, Taps, Weights};
 use crate::kernels::{activate, rms_norm as norm};
 use crate::plan::Activation;
 use crate::plan::outer_scan::OuterScan;
 use crate::random::Random;
+#[cfg(feature = "zoo")]
 use crate::step::{linear, multiply, rms_norm, silu, softplus};
 
 /// The registry's entry.
@@ -114,6 +115,7 @@ impl Mixer for Gla {
         ]
     }
 
+    #[cfg(feature = "zoo")]
     fn step(&self, state: &mut StepState, u: &[f64], context: &Context<'_>) -> Vec<f64> {
         let (keys, values, change) = (self.keys(), self.values(), context.change);
         let projected = linear(u, &self.in_proj, None);

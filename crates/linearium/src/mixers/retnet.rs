@@ -7,13 +7,14 @@
 
 use std::sync::Arc;
 
-use super::{
-    Context, Definition, Mixer, NO_STEPS, Planner, Shape, Size, StepState, Taps, Weights, Write,
-};
+#[cfg(feature = "zoo")]
+use super::{Context, StepState, Write};
+use super::{Definition, Mixer, NO_STEPS, Planner, Shape, Size, Taps, Weights};
 use crate::kernels::rms_norm as norm;
 use crate::plan::outer_scan::OuterScan;
 use crate::plan::{Activation, Columns};
 use crate::random::Random;
+#[cfg(feature = "zoo")]
 use crate::step::{linear, multiply, rms_norm, rotate, silu};
 
 /// The registry's entry.
@@ -107,6 +108,7 @@ impl Mixer for RetNet {
         vec![&self.in_proj, &self.norm, &self.out_proj]
     }
 
+    #[cfg(feature = "zoo")]
     fn step(&self, state: &mut StepState, u: &[f64], context: &Context<'_>) -> Vec<f64> {
         let (keys, values, change) = (self.keys(), self.values(), context.change);
         let mut projected = linear(u, &self.in_proj, None);

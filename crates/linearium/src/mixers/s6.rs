@@ -7,16 +7,16 @@
 
 use std::sync::Arc;
 
-use super::{
-    Columns, Context, Decay, Definition, Mixer, Planner, Shape, Size, StepState, Taps, Weights,
-    Write,
-};
+use super::{Columns, Decay, Definition, Mixer, Planner, Shape, Size, Taps, Weights};
+#[cfg(feature = "zoo")]
+use super::{Context, StepState, Write};
 use crate::kernels::activate;
 use crate::kernels::scan_elementwise::{self, ScanElementwise};
 use crate::kernels::window_sum::{self, WindowSum};
 use crate::plan::Activation;
 use crate::random::Random;
 use crate::recording::{BufferId, NONE};
+#[cfg(feature = "zoo")]
 use crate::step::{linear, silu, softplus};
 
 /// The registry's entry.
@@ -154,6 +154,7 @@ impl Mixer for S6 {
         all
     }
 
+    #[cfg(feature = "zoo")]
     fn step(&self, state: &mut StepState, u: &[f64], context: &Context<'_>) -> Vec<f64> {
         let (e, n) = (self.channels, self.states);
         let (change, layer) = (context.change, context.layer);

@@ -5,11 +5,14 @@
 //! `out = W_out RMSNorm(y * silu(z))`. Official code: `mamba_ssm/modules/mamba2.py`,
 //! `mamba_ssm/modules/ssd_minimal.py`; `transformers` `Mamba2Mixer`.
 
-use super::{Context, Definition, Mixer, Planner, Shape, Size, StepState, Taps, Weights, Write};
+#[cfg(feature = "zoo")]
+use super::{Context, StepState, Write};
+use super::{Definition, Mixer, Planner, Shape, Size, Taps, Weights};
 use crate::kernels::{activate, rms_norm as norm};
 use crate::plan::Activation;
 use crate::plan::outer_scan::OuterScan;
 use crate::random::Random;
+#[cfg(feature = "zoo")]
 use crate::step::{linear, rms_norm, silu, softplus};
 
 /// The registry's entry.
@@ -154,6 +157,7 @@ impl Mixer for Ssd {
         all
     }
 
+    #[cfg(feature = "zoo")]
     fn step(&self, state: &mut StepState, u: &[f64], context: &Context<'_>) -> Vec<f64> {
         let (e, gn) = (self.inner(), self.groups * self.key);
         let (change, layer) = (context.change, context.layer);

@@ -4,10 +4,13 @@
 
 use crate::kernels::cross_entropy::{self, CrossEntropy};
 use crate::kernels::embed::{self, Embed};
-use crate::mixers::{self, Change, Context, Mixer, Size, StepState, Taps, Weights};
+use crate::mixers::{self, Change, Mixer, Size, Taps, Weights};
+#[cfg(feature = "zoo")]
+use crate::mixers::{Context, StepState};
 use crate::plan::{Columns, Io, PlannedPass, Planner};
 use crate::random::Random;
 use crate::recording::{BufferId, Layout, NONE, Recording};
+#[cfg(feature = "zoo")]
 use crate::step::{linear, rms_norm, silu};
 
 /// A gated feed-forward layer: `down(silu(gate(u)) * up(u))`.
@@ -135,6 +138,7 @@ impl Stack {
     }
 
     /// The definition of the model: one token, in f64, as the formulas stand. Gives the logits.
+    #[cfg(feature = "zoo")]
     pub fn step(&self, states: &mut Vec<StepState>, token: u32, change: &Change) -> Vec<f64> {
         states.resize(self.blocks.len(), StepState::default());
         let (d, eps) = (self.width, f64::from(self.eps));
