@@ -132,9 +132,9 @@ fn canary(seed: u64) -> Call {
     // The recurrence on the GPU, chunks (the last one ragged), and every rule.
     let (t, flags) = [
         (40, ScanDelta::DPLR | ScanDelta::DECAY_PER_KEY),
-        (75, ScanDelta::DECAY_PER_HEAD),
+        (45, ScanDelta::DECAY_PER_HEAD),
         (40, ScanDelta::DECAY_PER_KEY),
-        (70, 0),
+        (50, 0),
         (20, ScanDelta::DPLR | ScanDelta::DECAY_PER_HEAD),
         (20, ScanDelta::DECAY_PER_HEAD),
     ][(seed % 6) as usize];
