@@ -3,9 +3,10 @@
     fla_gpu.py [--json FILE]
 
 Needs flash-linear-attention 0.6.0 and fla-core 0.6.0 with the torch and Triton of that machine.
-Forward only, f32 and bf16, batch 1, at the shapes S, M and L; medians of Triton's do_bench. Before
+Forward only, f32 and bf16, batch 1, at the shapes S, M and L, and for the delta rules one token
+(decode) of their recurrent kernels; medians of Triton's do_bench. Before
 a kernel is timed its result is compared with the library's own naive recurrence on the first 256
-tokens. The last row is a device copy, for the share of the memory's bandwidth that is reached.
+tokens. A kernel that refuses a type has a row that says so. The last row is a device copy, for the share of the memory's bandwidth that is reached.
 """
 
 import argparse
@@ -20,14 +21,20 @@ if not torch.cuda.is_available():
 import fla
 import triton
 import triton.testing
+from fla.ops.delta_rule import chunk_delta_rule, fused_recurrent_delta_rule
+from fla.ops.gated_delta_rule import chunk_gated_delta_rule, fused_recurrent_gated_delta_rule
+from fla.ops.gated_delta_rule.naive import naive_recurrent_gated_delta_rule
+from fla.ops.generalized_delta_rule.dplr.naive import dplr_recurrence
 from fla.ops.gla import chunk_gla
 from fla.ops.gla.naive import naive_recurrent_gla
 from fla.ops.retention import chunk_retention
+from fla.ops.rwkv7 import chunk_rwkv7, fused_recurrent_rwkv7
 from fla.ops.simple_gla import chunk_simple_gla
 from fla.ops.simple_gla.naive import naive_recurrent_simple_gla
 
 # Tokens, heads, width of keys and values.
 SHAPES = {"S": (1024, 4, 64), "M": (4096, 16, 64), "L": (16384, 16, 128)}
+DECODE = (1, 16, 128)
 CHECKED_TOKENS = 256
 # RMS ratio to the f32 recurrence: f32 kernels multiply in TF32 at best, bf16 ones keep 8 bits.
 TOLERANCE = {torch.float32: 5e-3, torch.bfloat16: 2e-2}
@@ -74,6 +81,58 @@ def contestants(t: int, heads: int, width: int, dtype: torch.dtype) -> dict:
     }
 
 
+def delta_contestants(t: int, heads: int, width: int, dtype: torch.dtype) -> dict:
+    """The delta rules, likewise; one token goes through the recurrent kernels."""
+    torch.manual_seed(0)
+
+    def random(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, device="cuda", dtype=torch.float32)
+
+    def unit(x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.normalize(x, dim=-1)
+
+    q, k, v, kk = (random(1, t, heads, width) for _ in range(4))
+    q, k, v, a = (x.to(dtype) for x in (q, unit(k), v, -unit(kk)))
+    beta = random(1, t, heads).sigmoid().to(dtype)
+    b = (-a * random(1, t, heads, width).sigmoid()).to(dtype)
+    # A gate of a head in f32, as the layers of the library have it.
+    scalar = torch.nn.functional.logsigmoid(random(1, t, heads)) / 16
+    # RWKV-7's, -e^(-1/2) sigmoid(x).
+    per_key = (-(torch.e**-0.5) * random(1, t, heads, width).sigmoid()).to(dtype)
+    first = slice(None), slice(0, CHECKED_TOKENS)
+    delta, gated, rwkv7 = (
+        (fused_recurrent_delta_rule, fused_recurrent_gated_delta_rule, fused_recurrent_rwkv7)
+        if t == 1
+        else (chunk_delta_rule, chunk_gated_delta_rule, chunk_rwkv7)
+    )
+
+    def exact(*tensors: torch.Tensor) -> list:
+        return [x[first].float() for x in tensors]
+
+    def rwkv7_recurrence() -> torch.Tensor:
+        # Heads before tokens, and a fixed scale of its own.
+        r, *rest = (x.transpose(1, 2) for x in exact(q, k, v, a, b, per_key))
+        return dplr_recurrence(r * width**0.5, *rest)[0].transpose(1, 2)
+
+    return {
+        "delta": (
+            lambda: delta(q, k, v, beta=beta)[0],
+            lambda: delta(q[first], k[first], v[first], beta=beta[first])[0],
+            lambda: naive_recurrent_gated_delta_rule(*exact(q, k, v, beta, scalar * 0))[0],
+        ),
+        "gated_delta": (
+            lambda: gated(q, k, v, g=scalar, beta=beta)[0],
+            lambda: gated(q[first], k[first], v[first], g=scalar[first], beta=beta[first])[0],
+            lambda: naive_recurrent_gated_delta_rule(*exact(q, k, v, beta, scalar))[0],
+        ),
+        "rwkv7": (
+            lambda: rwkv7(q, per_key, k, v, a, b, scale=1.0)[0],
+            lambda: rwkv7(*(x[first] for x in (q, per_key, k, v, a, b)), scale=1.0)[0],
+            rwkv7_recurrence,
+        ),
+    }
+
+
 def rms_ratio(got: torch.Tensor, right: torch.Tensor) -> float:
     difference = (got.float() - right.float()).square().mean().sqrt()
     return (difference / right.float().square().mean().sqrt()).item()
@@ -82,22 +141,28 @@ def rms_ratio(got: torch.Tensor, right: torch.Tensor) -> float:
 def measure():
     """Rows one by one: the first call of each kernel tunes it for minutes."""
     for dtype in (torch.float32, torch.bfloat16):
-        for shape, (t, heads, width) in SHAPES.items():
-            calls = contestants(t, heads, width, dtype)
+        for shape, (t, heads, width) in (SHAPES | {"decode": DECODE}).items():
+            calls = delta_contestants(t, heads, width, dtype)
+            if t > 1:
+                calls = contestants(t, heads, width, dtype) | calls
             for mixer, (whole, start, recurrence) in calls.items():
-                ratio = rms_ratio(start(), recurrence())
-                if not ratio <= TOLERANCE[dtype]:
-                    sys.exit(f"{mixer} at {shape} in {dtype}: RMS ratio {ratio:.1e} to the recurrence")
-                yield {
+                row = {
                     "mixer": mixer,
                     "shape": shape,
                     "tokens": t,
                     "heads": heads,
                     "width": width,
                     "dtype": str(dtype).removeprefix("torch."),
-                    "median_ms": triton.testing.do_bench(whole, return_mode="median"),
-                    "rms_ratio_to_recurrence": ratio,
                 }
+                try:
+                    ratio = rms_ratio(start(), recurrence())
+                except AssertionError as refusal:
+                    yield row | {"refused": str(refusal)}
+                    continue
+                if not ratio <= TOLERANCE[dtype]:
+                    sys.exit(f"{mixer} at {shape} in {dtype}: RMS ratio {ratio:.1e} to the recurrence")
+                median = triton.testing.do_bench(whole, return_mode="median")
+                yield row | {"median_ms": median, "rms_ratio_to_recurrence": ratio}
 
 
 def copy_bytes_per_second() -> float:

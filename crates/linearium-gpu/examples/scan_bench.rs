@@ -1,6 +1,6 @@
-//! Times the outer-product scan on a GPU and prints JSON.
+//! Times the outer-product scan and the delta-rule scan on a GPU and prints JSON.
 //!
-//! `scan_bench [S] [M] [L]`: the shapes, all three if none is named. Every row has the time by the
+//! `scan_bench [S] [M] [L] [decode]`: the shapes, all if none is named. Every row has the time by the
 //! GPU's own clock, the wall time of submissions back to back, and the bytes that must move (q, k,
 //! v, log-decays in, o out) as a share of what a copy reaches in the same run. A kernel that fails
 //! its canary is not timed.
@@ -8,6 +8,7 @@
 use std::time::Instant;
 
 use linearium::kernels::embed::{self, Embed};
+use linearium::kernels::scan_delta::{self, ScanDelta};
 use linearium::kernels::scan_outer::{self, ScanOuter};
 use linearium::player::Player;
 use linearium::random::Random;
@@ -17,10 +18,20 @@ use pollster::block_on;
 use serde_json::{Value, json};
 
 /// Name, tokens, heads, key and value width.
-const SHAPES: [(&str, u32, u32, u32, u32); 3] = [
+type Shape = (&'static str, u32, u32, u32, u32);
+
+const SHAPES: [Shape; 4] = [
     ("S", 1024, 4, 64, 64),
     ("M", 4096, 16, 64, 64),
     ("L", 16384, 16, 128, 128),
+    ("decode", 1, 16, 128, 128),
+];
+
+/// The rules of the delta-rule scan.
+const DELTA_RULES: [(&str, u32); 3] = [
+    ("delta", 0),
+    ("gated delta", ScanDelta::DECAY_PER_HEAD),
+    ("rwkv-7", ScanDelta::DPLR | ScanDelta::DECAY_PER_KEY),
 ];
 
 /// Rounds that are not counted.
@@ -31,10 +42,13 @@ const AT_LEAST: f64 = 0.5;
 fn main() -> Result<(), String> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     if let Some(unknown) = wanted.iter().find(|w| SHAPES.iter().all(|s| s.0 != *w)) {
-        return Err(format!("There is no shape {unknown}: S, M and L are."));
+        return Err(format!(
+            "There is no shape {unknown}: S, M, L and decode are."
+        ));
     }
     let gpu = block_on(Gpu::with_features(wgpu::Features::TIMESTAMP_QUERY))?;
-    let report = block_on(gpu.self_check_of(&[&scan_outer::KERNEL, &embed::KERNEL]))?;
+    let report =
+        block_on(gpu.self_check_of(&[&scan_outer::KERNEL, &scan_delta::KERNEL, &embed::KERNEL]))?;
     if !report.ok {
         return Err(format!("The kernels are wrong on this GPU: {report:?}"));
     }
@@ -44,6 +58,9 @@ fn main() -> Result<(), String> {
         if wanted.is_empty() || wanted.iter().any(|w| w == shape.0) {
             for per_key in [0, 1] {
                 rows.push(scan(&gpu, shape, per_key, copy));
+            }
+            for rule in DELTA_RULES {
+                rows.push(delta(&gpu, shape, rule, copy));
             }
         }
     }
@@ -59,35 +76,57 @@ fn main() -> Result<(), String> {
 }
 
 /// One row; what cannot run on this GPU says why.
-fn scan(gpu: &Gpu, shape: (&str, u32, u32, u32, u32), per_key: u32, copy: f64) -> Value {
+fn scan(gpu: &Gpu, shape: Shape, per_key: u32, copy: f64) -> Value {
     let (name, t, heads, key, value) = shape;
     let decay = if per_key == 1 { "per key" } else { "per head" };
     let row = json!({
         "shape": name, "decay": decay, "t": t, "heads": heads, "key": key, "value": value,
     });
-    let with = |mut row: Value, more: Value| {
-        if let (Some(row), Value::Object(more)) = (row.as_object_mut(), more) {
-            row.extend(more);
-        }
-        row
+    let gates = if per_key == 1 { key } else { 1 };
+    let bytes = f64::from(t * heads) * f64::from(2 * key + 2 * value + gates) * 4.0;
+    with_times(row, bytes, copy, time_scan(gpu, shape, per_key))
+}
+
+/// One row of the delta-rule scan.
+fn delta(gpu: &Gpu, shape: Shape, (rule, flags): (&str, u32), copy: f64) -> Value {
+    let (name, t, heads, key, value) = shape;
+    let row = json!({
+        "shape": name, "rule": rule, "t": t, "heads": heads, "key": key, "value": value,
+    });
+    let more = match flags {
+        0 => 1,
+        ScanDelta::DECAY_PER_HEAD => 2,
+        _ => 3 * key,
     };
-    match time_scan(gpu, shape, per_key) {
-        Err(error) => with(row, json!({ "error": error })),
+    let bytes = f64::from(t * heads) * f64::from(2 * key + 2 * value + more) * 4.0;
+    with_times(row, bytes, copy, time_delta(gpu, shape, flags))
+}
+
+/// The row with what was measured, or with why nothing was.
+fn with_times(
+    mut row: Value,
+    bytes: f64,
+    copy: f64,
+    times: Result<(Option<f64>, Wall), String>,
+) -> Value {
+    let more = match times {
+        Err(error) => json!({ "error": error }),
         Ok((gpu_seconds, wall)) => {
-            let gates = if per_key == 1 { key } else { 1 };
-            let bytes = f64::from(t * heads) * f64::from(2 * key + 2 * value + gates) * 4.0;
             let seconds = gpu_seconds.unwrap_or(wall.best);
-            let more = json!({
+            json!({
                 "gpu_ms": gpu_seconds.map(|s| s * 1e3),
                 "wall_best_ms": wall.best * 1e3,
                 "wall_median_ms": wall.median * 1e3,
                 "rounds": wall.rounds,
                 "bytes": bytes,
                 "share_of_copy": bytes / seconds / copy,
-            });
-            with(row, more)
+            })
         }
+    };
+    if let (Some(row), Value::Object(more)) = (row.as_object_mut(), more) {
+        row.extend(more);
     }
+    row
 }
 
 /// Seconds of one round.
@@ -99,7 +138,7 @@ struct Wall {
 
 fn time_scan(
     gpu: &Gpu,
-    (_, t, heads, key, value): (&str, u32, u32, u32, u32),
+    (_, t, heads, key, value): Shape,
     per_key: u32,
 ) -> Result<(Option<f64>, Wall), String> {
     let mut random = Random::new(1);
@@ -143,11 +182,84 @@ fn time_scan(
         &[q, k, v, g, NONE],
         &[o, state, scratch],
     );
-    let mut player = block_on(GpuPlayer::new(gpu, &layout))?;
-    let wall = wall_seconds(&mut player, &recording, o)?;
+    time_recording(gpu, &layout, &recording, o)
+}
+
+fn time_delta(
+    gpu: &Gpu,
+    (_, t, heads, key, value): Shape,
+    flags: u32,
+) -> Result<(Option<f64>, Wall), String> {
+    let mut random = Random::new(2);
+    let normals = random.normals(1 << 20, 1.0);
+    // Of unit length for the erasure: (key)^-1/2 each.
+    let units: Vec<f32> = (normals.iter())
+        .map(|x| x * (key as f32).sqrt().recip())
+        .collect();
+    let gates = random.uniforms(1 << 20, -0.1, 0.0);
+    let betas = random.uniforms(1 << 20, 0.0, 1.0);
+    let fill = |from: &[f32], len: u32| -> std::sync::Arc<[f32]> {
+        from.iter().copied().cycle().take(len as usize).collect()
+    };
+    let mut layout = Layout::default();
+    let q = layout.weight("q", fill(&normals, t * heads * key));
+    let k = layout.weight("k", fill(&units[7..], t * heads * key));
+    let v = layout.weight("v", fill(&normals[3..], t * heads * value));
+    let gate_width = match flags & (ScanDelta::DECAY_PER_HEAD | ScanDelta::DECAY_PER_KEY) {
+        0 => 0,
+        ScanDelta::DECAY_PER_HEAD => heads,
+        _ => heads * key,
+    };
+    let g = layout.weight("g", fill(&gates, (t * gate_width).max(1)));
+    let (erase_width, erase) = if flags & ScanDelta::DPLR == 0 {
+        (heads, fill(&betas, t * heads))
+    } else {
+        // a of unit length, b = -a / 2.
+        let half = units.iter().map(|x| x * -0.5);
+        let width = (heads * key) as usize;
+        let rows = fill(&units, heads * key).to_vec().into_iter();
+        let row: Vec<f32> = rows.chain(half.cycle().take(width)).collect();
+        (2 * heads * key, fill(&row, t * 2 * heads * key))
+    };
+    let erase = layout.weight("erase", erase);
+    let params = ScanDelta {
+        t,
+        heads,
+        key,
+        value,
+        groups: heads,
+        q_stride: heads * key,
+        q_offset: 0,
+        k_stride: heads * key,
+        k_offset: 0,
+        v_stride: heads * value,
+        v_offset: 0,
+        flags,
+        erase_stride: erase_width,
+        erase_offset: 0,
+        scale: (key as f32).sqrt().recip(),
+        write_factor: 1.0,
+    };
+    let o = layout.scratch("o", (t * heads * value) as usize);
+    let state = layout.state("state", (heads * key * value) as usize);
+    let scratch = layout.scratch("scratch", params.scratch_len());
+    let mut recording = Recording::default();
+    let reads = [q, k, v, g, erase];
+    recording.push(&scan_delta::KERNEL, &params, &reads, &[o, state, scratch]);
+    time_recording(gpu, &layout, &recording, o)
+}
+
+fn time_recording(
+    gpu: &Gpu,
+    layout: &Layout,
+    recording: &Recording,
+    out: BufferId,
+) -> Result<(Option<f64>, Wall), String> {
+    let mut player = block_on(GpuPlayer::new(gpu, layout))?;
+    let wall = wall_seconds(&mut player, recording, out)?;
     let mut on_gpu = Vec::new();
     for _ in 0..wall.rounds.clamp(5, 50) {
-        on_gpu.extend(block_on(player.time(&recording))?);
+        on_gpu.extend(block_on(player.time(recording))?);
     }
     on_gpu.sort_by(f64::total_cmp);
     Ok((on_gpu.get(on_gpu.len() / 2).copied(), wall))

@@ -15,6 +15,8 @@ pub mod matmul;
 pub mod rms_norm;
 pub mod rotary;
 pub mod scaled_add;
+#[cfg(feature = "zoo")]
+pub mod scan_delta;
 pub mod scan_elementwise;
 pub mod scan_outer;
 mod simd_math;
@@ -37,6 +39,8 @@ pub static ALL: &[&Kernel] = &[
     &rms_norm::KERNEL,
     &rotary::KERNEL,
     &scaled_add::KERNEL,
+    #[cfg(feature = "zoo")]
+    &scan_delta::KERNEL,
     &scan_elementwise::KERNEL,
     &scan_outer::KERNEL,
     &softmax_attention::KERNEL,

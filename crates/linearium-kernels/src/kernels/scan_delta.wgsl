@@ -1,0 +1,760 @@
+// The delta-rule scan; see scan_delta.rs for the two recurrences.
+//
+//   tokens       token by token, with the state in registers: any rule
+//   chunk_solve  the delta rule with at most one log-decay a head, in chunks of 32 tokens: what can
+//                be known of a chunk without the state before it
+//   chunk_pass   walks over the chunks
+//
+// In a chunk let S be the state before it, L_t the sum of log-decays up to and with t, and u_t what
+// token t writes: S_t = e^L_t S + sum_{j <= t} e^(L_t - L_j) k_j u_j^T. Then
+//
+//   u_t + beta_t sum_{j < t} e^(L_t - L_j) (k_t . k_j) u_j = beta_t (f v_t - e^L_t S^T k_t)
+//   o_t = scale * (e^L_t S^T q_t + sum_{j <= t} e^(L_t - L_j) (q_t . k_j) u_j)
+//
+// With R the rows in brackets on the right, U = M R, where M = (1 + A)^-1 diag(beta), and
+// O = scale e^L Q S + P M R. chunk_solve makes M and P M.
+//
+// Every difference of two L is computed as the sum of the log-decays between the two tokens, never
+// as a difference: a strong decay (-1e4) would leave no digits for its neighbours.
+
+struct Params {
+    t: u32,
+    heads: u32,
+    key: u32,
+    value: u32,
+    groups: u32,
+    q_stride: u32,
+    q_offset: u32,
+    k_stride: u32,
+    k_offset: u32,
+    v_stride: u32,
+    v_offset: u32,
+    flags: u32,
+    erase_stride: u32,
+    erase_offset: u32,
+    scale: f32,
+    write_factor: f32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> q: array<f32>;
+@group(0) @binding(2) var<storage, read> k: array<f32>;
+@group(0) @binding(3) var<storage, read> v: array<f32>;
+@group(0) @binding(4) var<storage, read> g: array<f32>;
+@group(0) @binding(5) var<storage, read> erase: array<f32>;
+@group(0) @binding(6) var<storage, read_write> o: array<f32>;
+@group(0) @binding(7) var<storage, read_write> state: array<f32>;
+@group(0) @binding(8) var<storage, read_write> scratch: array<vec4<f32>>;
+
+const CHUNK = 32u;
+
+const DECAY_PER_HEAD = 1u;
+const DECAY_PER_KEY = 2u;
+const DPLR = 4u;
+
+// 4 x 4 elements, one vector a row.
+struct Tile {
+    a: vec4<f32>,
+    b: vec4<f32>,
+    c: vec4<f32>,
+    d: vec4<f32>,
+}
+
+// e^x for x <= 0, exactly zero where that is smaller than a normal number; -infinity is welcome.
+fn decay(x: f32) -> f32 {
+    return select(0.0, exp(x), x > -87.0);
+}
+
+fn decay4(x: vec4<f32>) -> vec4<f32> {
+    return select(vec4(0.0), exp(x), x > vec4(-87.0));
+}
+
+// Beyond the last token everything reads as zero: no decay, nothing erased or written.
+
+fn log_decay(t: u32, head: u32, channel: u32) -> f32 {
+    if t >= p.t || channel >= p.key {
+        return 0.0;
+    }
+    if (p.flags & DECAY_PER_KEY) != 0u {
+        return g[(t * p.heads + head) * p.key + channel];
+    }
+    if (p.flags & DECAY_PER_HEAD) != 0u {
+        return g[t * p.heads + head];
+    }
+    return 0.0;
+}
+
+fn query(t: u32, head: u32, channel: u32) -> f32 {
+    if t >= p.t || channel >= p.key {
+        return 0.0;
+    }
+    let shared_by = p.heads / p.groups;
+    return q[p.q_offset + t * p.q_stride + head / shared_by * p.key + channel] * p.scale;
+}
+
+fn key(t: u32, head: u32, channel: u32) -> f32 {
+    if t >= p.t || channel >= p.key {
+        return 0.0;
+    }
+    let shared_by = p.heads / p.groups;
+    return k[p.k_offset + t * p.k_stride + head / shared_by * p.key + channel];
+}
+
+fn beta(t: u32, head: u32) -> f32 {
+    if t >= p.t {
+        return 0.0;
+    }
+    return erase[p.erase_offset + t * p.erase_stride + head];
+}
+
+// a (`which` 0) or b (1) of the diagonal-plus-low-rank rule.
+fn low_rank(which: u32, t: u32, head: u32, channel: u32) -> f32 {
+    if t >= p.t || channel >= p.key {
+        return 0.0;
+    }
+    return erase[p.erase_offset + t * p.erase_stride + (which * p.heads + head) * p.key + channel];
+}
+
+fn value_at(t: u32, head: u32, column: u32) -> f32 {
+    if t >= p.t || column >= p.value {
+        return 0.0;
+    }
+    return v[p.v_offset + t * p.v_stride + head * p.value + column];
+}
+
+fn state_index(head: u32, channel: u32, column: u32) -> u32 {
+    return (head * p.key + channel) * p.value + column;
+}
+
+fn state_at(head: u32, channel: u32, column: u32) -> f32 {
+    if channel >= p.key || column >= p.value {
+        return 0.0;
+    }
+    return state[state_index(head, channel, column)];
+}
+
+fn store_state(head: u32, channel: u32, column: u32, x: f32) {
+    if channel < p.key && column < p.value {
+        state[state_index(head, channel, column)] = x;
+    }
+}
+
+// ---- tokens: one workgroup for a head and 128 / parts columns. A thread owns 16 rows of one
+// column of the state, 4 x 4 consecutive ones, or 32 where there are more than 128 keys.
+
+// For some tokens e^g, a, b, k, q: S = e^g S + b (a^T S) + k v^T.
+var<workgroup> ahead: array<vec4<f32>, 640>;
+// What each thread read with a, and with the q of the token before; in turns.
+var<workgroup> recalls: array<vec2<f32>, 256>;
+
+fn parts() -> u32 {
+    var n = 1u;
+    while n * 16u < p.key && n < 8u {
+        n *= 2u;
+    }
+    return n;
+}
+
+fn state4(head: u32, channel: u32, column: u32) -> vec4<f32> {
+    return vec4(
+        state_at(head, channel, column),
+        state_at(head, channel + 1u, column),
+        state_at(head, channel + 2u, column),
+        state_at(head, channel + 3u, column),
+    );
+}
+
+fn store_state4(head: u32, channel: u32, column: u32, x: vec4<f32>) {
+    store_state(head, channel, column, x.x);
+    store_state(head, channel + 1u, column, x.y);
+    store_state(head, channel + 2u, column, x.z);
+    store_state(head, channel + 3u, column, x.w);
+}
+
+fn load_rows(head: u32, channel: u32, column: u32, step: u32) -> Tile {
+    return Tile(
+        state4(head, channel, column),
+        state4(head, channel + step, column),
+        state4(head, channel + 2u * step, column),
+        state4(head, channel + 3u * step, column),
+    );
+}
+
+fn store_rows(head: u32, channel: u32, column: u32, step: u32, s: Tile) {
+    store_state4(head, channel, column, s.a);
+    store_state4(head, channel + step, column, s.b);
+    store_state4(head, channel + 2u * step, column, s.c);
+    store_state4(head, channel + 3u * step, column, s.d);
+}
+
+fn read_rows(s: Tile, at: u32, step: u32) -> f32 {
+    return dot(ahead[at], s.a)
+        + dot(ahead[at + step], s.b)
+        + dot(ahead[at + 2u * step], s.c)
+        + dot(ahead[at + 3u * step], s.d);
+}
+
+// `at` is of e^g; a, b, k, q lie `width` vectors behind each other.
+fn write_rows(s: Tile, at: u32, step: u32, width: u32, recalled: f32, written: f32) -> Tile {
+    let b = at + 2u * width;
+    let k = at + 3u * width;
+    return Tile(
+        ahead[at] * s.a + (ahead[b] * recalled + ahead[k] * written),
+        ahead[at + step] * s.b + (ahead[b + step] * recalled + ahead[k + step] * written),
+        ahead[at + 2u * step] * s.c + (ahead[b + 2u * step] * recalled + ahead[k + 2u * step] * written),
+        ahead[at + 3u * step] * s.d + (ahead[b + 3u * step] * recalled + ahead[k + 3u * step] * written),
+    );
+}
+
+fn log_decay4(t: u32, head: u32, channel: u32) -> vec4<f32> {
+    return vec4(
+        log_decay(t, head, channel),
+        log_decay(t, head, channel + 1u),
+        log_decay(t, head, channel + 2u),
+        log_decay(t, head, channel + 3u),
+    );
+}
+
+fn query4(t: u32, head: u32, channel: u32) -> vec4<f32> {
+    return vec4(
+        query(t, head, channel),
+        query(t, head, channel + 1u),
+        query(t, head, channel + 2u),
+        query(t, head, channel + 3u),
+    );
+}
+
+fn key4(t: u32, head: u32, channel: u32) -> vec4<f32> {
+    return vec4(
+        key(t, head, channel),
+        key(t, head, channel + 1u),
+        key(t, head, channel + 2u),
+        key(t, head, channel + 3u),
+    );
+}
+
+fn low_rank4(which: u32, t: u32, head: u32, channel: u32) -> vec4<f32> {
+    return vec4(
+        low_rank(which, t, head, channel),
+        low_rank(which, t, head, channel + 1u),
+        low_rank(which, t, head, channel + 2u),
+        low_rank(which, t, head, channel + 3u),
+    );
+}
+
+fn look_ahead(t: u32, head: u32, i: u32, at: u32, width: u32) {
+    let channel = i * 4u;
+    let d = decay4(log_decay4(t, head, channel));
+    let k = key4(t, head, channel);
+    var a: vec4<f32>;
+    var b: vec4<f32>;
+    var write = p.write_factor;
+    if (p.flags & DPLR) != 0u {
+        a = low_rank4(0u, t, head, channel);
+        b = low_rank4(1u, t, head, channel);
+    } else {
+        let strength = beta(t, head);
+        a = d * k;
+        b = -strength * k;
+        write *= strength;
+    }
+    ahead[at] = d;
+    ahead[at + width] = a;
+    ahead[at + 2u * width] = b;
+    ahead[at + 3u * width] = write * k;
+    ahead[at + 4u * width] = query4(t, head, channel);
+}
+
+// The sums over the threads of this column.
+fn sum_parts(turn: u32, column: u32, parts: u32) -> vec2<f32> {
+    var sum = recalls[turn + column];
+    for (var i = 1u; i < parts; i++) {
+        sum += recalls[turn + i * (128u / parts) + column];
+    }
+    return sum;
+}
+
+@compute @workgroup_size(128)
+fn tokens(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let head = group.y;
+    let parts = parts();
+    let columns = 128u / parts;
+    let part = local / columns;
+    let column = group.x * columns + local % columns;
+    let is_wide = p.key > 128u;
+    // Vectors of 4 keys: a thread has number `part`, `part + parts`, and so on.
+    let width = parts * select(4u, 8u, is_wide);
+    var low = load_rows(head, part * 4u, column, parts * 4u);
+    var high = Tile();
+    if is_wide {
+        high = load_rows(head, (part + 4u * parts) * 4u, column, parts * 4u);
+    }
+    let at_once = 640u / (5u * width);
+    var turn = 0u;
+    var read_out = 0.0;
+    for (var first = 0u; first < p.t; first += at_once) {
+        let count = min(at_once, p.t - first);
+        for (var i = local; i < count * width; i += 128u) {
+            look_ahead(first + i / width, head, i % width, i / width * 5u * width + i % width, width);
+        }
+        workgroupBarrier();
+        for (var j = 0u; j < count; j++) {
+            let t = first + j;
+            let written = value_at(t, head, column);
+            let at = j * 5u * width + part;
+            var recalled = read_rows(low, at + width, parts);
+            if is_wide {
+                recalled += read_rows(high, at + width + 4u * parts, parts);
+            }
+            recalls[turn + local] = vec2(recalled, read_out);
+            workgroupBarrier();
+            let sums = sum_parts(turn, local % columns, parts);
+            if part == 0u && t > 0u && column < p.value {
+                o[((t - 1u) * p.heads + head) * p.value + column] = sums.y;
+            }
+            low = write_rows(low, at, parts, width, sums.x, written);
+            read_out = read_rows(low, at + 4u * width, parts);
+            if is_wide {
+                high = write_rows(high, at + 4u * parts, parts, width, sums.x, written);
+                read_out += read_rows(high, at + 4u * width + 4u * parts, parts);
+            }
+            turn = 128u - turn;
+        }
+        workgroupBarrier();
+    }
+    recalls[turn + local] = vec2(0.0, read_out);
+    workgroupBarrier();
+    if part == 0u && column < p.value {
+        let sums = sum_parts(turn, local, parts);
+        o[((p.t - 1u) * p.heads + head) * p.value + column] = sums.y;
+    }
+    store_rows(head, part * 4u, column, parts * 4u, low);
+    if is_wide {
+        store_rows(head, (part + 4u * parts) * 4u, column, parts * 4u, high);
+    }
+}
+
+// ---- chunks. For each chunk and head `scratch` holds, in vectors:
+//
+//   k        [K][8]   4 tokens of a channel
+//   q        [K][8]   the same, times scale e^L_t
+//   maps     [8][64]  4 columns of a row of M, and of P M; the row of token t is number
+//                     t % 4 * 16 + t / 4, and 8 more for P M, as chunk_pass has its threads
+//   decays   [32]     of a token e^L_t, e^(L_end - L_t), e^L_end
+
+fn chunk_start(chunk: u32, head: u32) -> u32 {
+    return (chunk * p.heads + head) * (16u * p.key + 544u);
+}
+
+// k, then q, of 16 channels (4 tokens of one in a vector, rows of 9); then the columns of M.
+var<workgroup> staged: array<vec4<f32>, 288>;
+// Rows of A and of P, 4 columns to a vector, rows of 9.
+var<workgroup> a_rows: array<vec4<f32>, 288>;
+var<workgroup> p_rows: array<vec4<f32>, 288>;
+var<workgroup> log_decays: array<vec4<f32>, 8>;
+var<workgroup> betas: array<f32, 32>;
+
+fn key_tokens(t: u32, head: u32, channel: u32) -> vec4<f32> {
+    return vec4(
+        key(t, head, channel),
+        key(t + 1u, head, channel),
+        key(t + 2u, head, channel),
+        key(t + 3u, head, channel),
+    );
+}
+
+fn query_tokens(t: u32, head: u32, channel: u32) -> vec4<f32> {
+    return vec4(
+        query(t, head, channel),
+        query(t + 1u, head, channel),
+        query(t + 2u, head, channel),
+        query(t + 3u, head, channel),
+    );
+}
+
+// The decays between 4 later tokens (rows) and 4 earlier ones (columns) as three factors:
+// e^(from the earlier token to the end of its group), e^(groups between), e^(from the start of
+// the later group to the later token). For a group with itself there is nothing to factor.
+
+fn to_group_end(l: vec4<f32>) -> vec4<f32> {
+    let s2 = l.w;
+    let s1 = l.z + s2;
+    let s0 = l.y + s1;
+    return vec4(s0, s1, s2, 0.0);
+}
+
+fn from_group_start(l: vec4<f32>) -> vec4<f32> {
+    let s1 = l.x + l.y;
+    let s2 = s1 + l.z;
+    return vec4(l.x, s1, s2, s2 + l.w);
+}
+
+fn within_group(l: vec4<f32>) -> Tile {
+    let e1 = decay(l.y);
+    let e2 = decay(l.z);
+    let e3 = decay(l.w);
+    return Tile(
+        vec4(1.0, 0.0, 0.0, 0.0),
+        vec4(e1, 1.0, 0.0, 0.0),
+        vec4(decay(l.y + l.z), e2, 1.0, 0.0),
+        vec4(decay(l.y + l.z + l.w), decay(l.z + l.w), e3, 1.0),
+    );
+}
+
+fn sum4(x: vec4<f32>) -> f32 {
+    return x.x + x.y + x.z + x.w;
+}
+
+// Log-decays of the groups of 4 tokens from `first` on and before `end`.
+fn sum_groups(first: u32, end: u32) -> f32 {
+    var sum = 0.0;
+    for (var i = first; i < end; i++) {
+        sum += sum4(log_decays[i]);
+    }
+    return sum;
+}
+
+fn decays_between(row: u32, column: u32) -> Tile {
+    if row < column {
+        return Tile();
+    }
+    let later = log_decays[row];
+    if row == column {
+        return within_group(later);
+    }
+    let e = decay4(to_group_end(log_decays[column])) * decay(sum_groups(column + 1u, row));
+    let l = decay4(from_group_start(later));
+    return Tile(e * l.x, e * l.y, e * l.z, e * l.w);
+}
+
+// One workgroup for a chunk and a head; its threads are a grid of 8 x 8 tiles of 4 x 4.
+@compute @workgroup_size(64)
+fn chunk_solve(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let head = group.y;
+    let t = group.x * CHUNK;
+    let start = chunk_start(group.x, head);
+    let row = local / 8u;
+    let column = local % 8u;
+    if local < 8u {
+        log_decays[local] = vec4(
+            log_decay(t + local * 4u, head, 0u),
+            log_decay(t + local * 4u + 1u, head, 0u),
+            log_decay(t + local * 4u + 2u, head, 0u),
+            log_decay(t + local * 4u + 3u, head, 0u),
+        );
+    }
+    if local < 32u {
+        betas[local] = beta(t + local, head);
+    }
+    workgroupBarrier();
+    // While loading, a thread has these tokens of one channel, and of the one 8 behind it; while
+    // storing, the tokens of `column`.
+    let loaded = local / 8u;
+    let stored_decay = decay4(sum_groups(0u, column) + from_group_start(log_decays[column]));
+
+    // k_t . k_j and q_t . k_j.
+    var kk = Tile();
+    var qk = Tile();
+    for (var first = 0u; first < p.key; first += 16u) {
+        for (var i = column; i < 16u; i += 8u) {
+            staged[i * 9u + loaded] = key_tokens(t + loaded * 4u, head, first + i);
+            staged[144u + i * 9u + loaded] = query_tokens(t + loaded * 4u, head, first + i);
+        }
+        workgroupBarrier();
+        for (var i = row; i < 16u; i += 8u) {
+            if first + i < p.key {
+                let to = start + (first + i) * 8u + column;
+                scratch[to] = staged[i * 9u + column];
+                scratch[to + 8u * p.key] = staged[144u + i * 9u + column] * stored_decay;
+            }
+        }
+        if row >= column {
+            for (var i = 0u; i < 16u; i++) {
+                let k_row = staged[i * 9u + row];
+                let q_row = staged[144u + i * 9u + row];
+                let k_column = staged[i * 9u + column];
+                kk.a += k_row.x * k_column;
+                kk.b += k_row.y * k_column;
+                kk.c += k_row.z * k_column;
+                kk.d += k_row.w * k_column;
+                qk.a += q_row.x * k_column;
+                qk.b += q_row.y * k_column;
+                qk.c += q_row.z * k_column;
+                qk.d += q_row.w * k_column;
+            }
+        }
+        workgroupBarrier();
+    }
+    let d = decays_between(row, column);
+    // The solve reads only what is left of the diagonal.
+    let at = row * 36u + column;
+    a_rows[at] = betas[row * 4u] * kk.a * d.a;
+    a_rows[at + 9u] = betas[row * 4u + 1u] * kk.b * d.b;
+    a_rows[at + 18u] = betas[row * 4u + 2u] * kk.c * d.c;
+    a_rows[at + 27u] = betas[row * 4u + 3u] * kk.d * d.d;
+    p_rows[at] = qk.a * d.a;
+    p_rows[at + 9u] = qk.b * d.b;
+    p_rows[at + 18u] = qk.c * d.c;
+    p_rows[at + 27u] = qk.d * d.d;
+    workgroupBarrier();
+
+    // A thread a column of M, from the top: (1 + A) M = diag(beta), 4 rows at a time.
+    if local < 32u {
+        for (var block = 0u; block < 8u; block++) {
+            var x = vec4(0.0);
+            if local / 4u == block {
+                x[local % 4u] = betas[local];
+            }
+            let left = block * 36u;
+            for (var i = 0u; i < block; i++) {
+                let above = staged[i * 32u + local];
+                x -= vec4(
+                    dot(a_rows[left + i], above),
+                    dot(a_rows[left + 9u + i], above),
+                    dot(a_rows[left + 18u + i], above),
+                    dot(a_rows[left + 27u + i], above),
+                );
+            }
+            let a1 = a_rows[left + 9u + block];
+            let a2 = a_rows[left + 18u + block];
+            let a3 = a_rows[left + 27u + block];
+            x.y -= a1.x * x.x;
+            x.z -= a2.x * x.x + a2.y * x.y;
+            x.w -= a3.x * x.x + a3.y * x.y + a3.z * x.z;
+            staged[block * 32u + local] = x;
+        }
+    }
+    workgroupBarrier();
+
+    // Row by row, and times P.
+    var m = Tile();
+    var pm = Tile();
+    if row >= column {
+        let at = row * 32u + column * 4u;
+        let x0 = staged[at];
+        let x1 = staged[at + 1u];
+        let x2 = staged[at + 2u];
+        let x3 = staged[at + 3u];
+        m.a = vec4(x0.x, x1.x, x2.x, x3.x);
+        m.b = vec4(x0.y, x1.y, x2.y, x3.y);
+        m.c = vec4(x0.z, x1.z, x2.z, x3.z);
+        m.d = vec4(x0.w, x1.w, x2.w, x3.w);
+        for (var i = column; i <= row; i++) {
+            let above = i * 32u + column * 4u;
+            let y0 = staged[above];
+            let y1 = staged[above + 1u];
+            let y2 = staged[above + 2u];
+            let y3 = staged[above + 3u];
+            let at = row * 36u + i;
+            let pa = p_rows[at];
+            let pb = p_rows[at + 9u];
+            let pc = p_rows[at + 18u];
+            let pd = p_rows[at + 27u];
+            pm.a += vec4(dot(pa, y0), dot(pa, y1), dot(pa, y2), dot(pa, y3));
+            pm.b += vec4(dot(pb, y0), dot(pb, y1), dot(pb, y2), dot(pb, y3));
+            pm.c += vec4(dot(pc, y0), dot(pc, y1), dot(pc, y2), dot(pc, y3));
+            pm.d += vec4(dot(pd, y0), dot(pd, y1), dot(pd, y2), dot(pd, y3));
+        }
+    }
+    let map = start + 16u * p.key + column * 64u + row;
+    scratch[map] = m.a;
+    scratch[map + 16u] = m.b;
+    scratch[map + 32u] = m.c;
+    scratch[map + 48u] = m.d;
+    scratch[map + 8u] = pm.a;
+    scratch[map + 24u] = pm.b;
+    scratch[map + 40u] = pm.c;
+    scratch[map + 56u] = pm.d;
+    if row == 0u {
+        let l = log_decays[column];
+        let since = decay4(sum_groups(0u, column) + from_group_start(l));
+        let until = decay4(to_group_end(l) + sum_groups(column + 1u, 8u));
+        let all = decay(sum_groups(0u, 8u));
+        let to = start + 16u * p.key + 512u + column * 4u;
+        scratch[to] = vec4(since.x, until.x, all, 0.0);
+        scratch[to + 1u] = vec4(since.y, until.y, all, 0.0);
+        scratch[to + 2u] = vec4(since.z, until.z, all, 0.0);
+        scratch[to + 3u] = vec4(since.w, until.w, all, 0.0);
+    }
+}
+
+// The state of this workgroup, [K][columns / 4].
+var<workgroup> held: array<vec4<f32>, 512>;
+// Sums over a part of the channels; then R and, behind its 128 vectors, U e^(L_end - L_t).
+var<workgroup> sums: array<vec4<f32>, 512>;
+
+fn value4(t: u32, head: u32, column: u32) -> vec4<f32> {
+    return vec4(
+        value_at(t, head, column),
+        value_at(t, head, column + 1u),
+        value_at(t, head, column + 2u),
+        value_at(t, head, column + 3u),
+    );
+}
+
+fn store_out(t: u32, head: u32, column: u32, x: vec4<f32>) {
+    if t >= p.t {
+        return;
+    }
+    let i = (t * p.heads + head) * p.value + column;
+    if column < p.value {
+        o[i] = x.x;
+    }
+    if column + 1u < p.value {
+        o[i + 1u] = x.y;
+    }
+    if column + 2u < p.value {
+        o[i + 2u] = x.z;
+    }
+    if column + 3u < p.value {
+        o[i + 3u] = x.w;
+    }
+}
+
+fn add_outer(sum: Tile, r: vec4<f32>, s: vec4<f32>) -> Tile {
+    return Tile(sum.a + r.x * s, sum.b + r.y * s, sum.c + r.z * s, sum.d + r.w * s);
+}
+
+fn add_rows(sum: vec4<f32>, r: vec4<f32>, at: u32, step: u32) -> vec4<f32> {
+    return sum
+        + r.x * sums[at]
+        + r.y * sums[at + step]
+        + r.z * sums[at + 2u * step]
+        + r.w * sums[at + 3u * step];
+}
+
+// One workgroup for a head and 16 or 8 value columns, which it alone reads and writes.
+@compute @workgroup_size(256)
+fn chunk_pass(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let head = group.y;
+    var quads = 2u;
+    if p.key <= 128u && p.heads * ((p.value + 15u) / 16u) >= 128u {
+        quads = 4u;
+    }
+    let quad = local % quads;
+    let column = (group.x * quads + quad) * 4u;
+    // Among the 64 rows (32 of k, 32 of q) times the quads: while multiplying with the state a
+    // thread has 4 rows, over a part of the channels; afterwards one.
+    let rows = local / quads % 16u;
+    let part = local / quads / 16u;
+    let half_parts = 8u / quads;
+    let channels = (p.key + 2u * half_parts - 1u) / (2u * half_parts);
+    let first_channel = min(part * channels, p.key);
+    let end_channel = min(first_channel + channels, p.key);
+    let row = local / quads;
+    let has_row = row < 64u;
+    let is_query = (row & 8u) != 0u;
+    let token = row % 8u * 4u + row / 16u % 4u;
+    let step = 256u / quads;
+
+    for (var i = row; i < p.key; i += step) {
+        held[i * quads + quad] = vec4(
+            state_at(head, i, column),
+            state_at(head, i, column + 1u),
+            state_at(head, i, column + 2u),
+            state_at(head, i, column + 3u),
+        );
+    }
+    workgroupBarrier();
+    let chunks = (p.t + CHUNK - 1u) / CHUNK;
+    for (var chunk = 0u; chunk < chunks; chunk++) {
+        let start = chunk_start(chunk, head);
+        let t = chunk * CHUNK + token;
+        let decays = scratch[start + 16u * p.key + 512u + token];
+        var written = vec4(0.0);
+        if has_row && !is_query {
+            written = value4(t, head, column) * p.write_factor;
+        }
+
+        // Rows of k and q times the state.
+        var tile = Tile();
+        let vectors = start + rows / 8u * 8u * p.key + rows % 8u;
+        var i = first_channel;
+        for (; i + 4u <= end_channel; i += 4u) {
+            let r0 = scratch[vectors + i * 8u];
+            let r1 = scratch[vectors + i * 8u + 8u];
+            let r2 = scratch[vectors + i * 8u + 16u];
+            let r3 = scratch[vectors + i * 8u + 24u];
+            tile = add_outer(tile, r0, held[i * quads + quad]);
+            tile = add_outer(tile, r1, held[(i + 1u) * quads + quad]);
+            tile = add_outer(tile, r2, held[(i + 2u) * quads + quad]);
+            tile = add_outer(tile, r3, held[(i + 3u) * quads + quad]);
+        }
+        for (; i < end_channel; i++) {
+            tile = add_outer(tile, scratch[vectors + i * 8u], held[i * quads + quad]);
+        }
+        var recalled = vec4(0.0);
+        for (var turn = 0u; turn < 2u; turn++) {
+            if part / half_parts == turn {
+                let to = (part % half_parts * 64u + rows) * quads + quad;
+                sums[to] = tile.a;
+                sums[to + 16u * quads] = tile.b;
+                sums[to + 32u * quads] = tile.c;
+                sums[to + 48u * quads] = tile.d;
+            }
+            workgroupBarrier();
+            if has_row {
+                for (var n = 0u; n < half_parts; n++) {
+                    recalled += sums[n * 64u * quads + local];
+                }
+            }
+            workgroupBarrier();
+        }
+
+        // R, then U and what it adds to the outputs.
+        if has_row && !is_query {
+            sums[token * quads + quad] = written - decays.x * recalled;
+        }
+        workgroupBarrier();
+        if has_row {
+            var x = vec4(0.0);
+            let map = start + 16u * p.key + row;
+            for (var j = 0u; j < 8u; j++) {
+                x = add_rows(x, scratch[map + j * 64u], j * 4u * quads + quad, quads);
+            }
+            if is_query {
+                store_out(t, head, column, recalled + x);
+            } else {
+                sums[128u + token * quads + quad] = x * decays.y;
+            }
+        }
+        workgroupBarrier();
+
+        // The state after the chunk: two channels a thread at a time, for the same rows of U.
+        for (var i = row; i < p.key; i += 2u * step) {
+            let second = select(i, i + step, i + step < p.key);
+            let s = held[i * quads + quad];
+            var x = decays.z * s;
+            var y = decays.z * held[second * quads + quad];
+            for (var n = 0u; n < 8u; n++) {
+                let at = 128u + n * 4u * quads + quad;
+                let u0 = sums[at];
+                let u1 = sums[at + quads];
+                let u2 = sums[at + 2u * quads];
+                let u3 = sums[at + 3u * quads];
+                let kx = scratch[start + i * 8u + n];
+                let ky = scratch[start + second * 8u + n];
+                x += kx.x * u0 + kx.y * u1 + kx.z * u2 + kx.w * u3;
+                y += ky.x * u0 + ky.y * u1 + ky.z * u2 + ky.w * u3;
+            }
+            held[i * quads + quad] = x;
+            if second != i {
+                held[second * quads + quad] = y;
+            }
+        }
+        workgroupBarrier();
+    }
+    for (var i = row; i < p.key; i += step) {
+        let x = held[i * quads + quad];
+        store_state(head, i, column, x.x);
+        store_state(head, i, column + 1u, x.y);
+        store_state(head, i, column + 2u, x.z);
+        store_state(head, i, column + 3u, x.w);
+    }
+}
