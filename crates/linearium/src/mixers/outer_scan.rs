@@ -264,6 +264,7 @@ impl OuterScan {
                 has_write_scale: write_scale.is_some().into(),
                 scale: i.scale,
                 write_factor: self.write_factor,
+                read_before: 0,
             },
             &[
                 i.q.buffer,
