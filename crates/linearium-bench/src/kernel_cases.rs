@@ -123,6 +123,7 @@ pub fn recurrence(level: Level, per_key: bool) -> Box<dyn Case> {
         has_write_scale: 0,
         scale,
         write_factor: 1.0,
+        read_before: 0,
     };
     KernelCase::boxed(
         &scan_outer::KERNEL,

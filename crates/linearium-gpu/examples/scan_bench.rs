@@ -178,6 +178,7 @@ fn time_scan(
             has_write_scale: 0,
             scale: (key as f32).sqrt().recip(),
             write_factor: 1.0,
+            read_before: 0,
         },
         &[q, k, v, g, NONE],
         &[o, state, scratch],

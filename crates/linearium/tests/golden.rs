@@ -129,6 +129,7 @@ fn outer(
         has_write_scale: u32::from(write.is_some()),
         scale,
         write_factor: 1.0,
+        read_before: 0,
     };
     let mut out = vec![f32::NAN; t * heads * value];
     let mut state = initial_state.to_vec();

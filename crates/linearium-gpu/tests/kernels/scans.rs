@@ -41,9 +41,10 @@ fn outer(calls: &mut Calls, shape: Outer, flags: u32, log_decay: impl Fn(u32) ->
         v_stride: heads * value + 5,
         v_offset: 3,
         per_key,
-        has_write_scale: flags >> 1,
+        has_write_scale: flags >> 1 & 1,
         scale: 0.7,
         write_factor: 0.9,
+        read_before: flags >> 2,
     };
     let gates = t * heads * if per_key == 1 { key } else { 1 };
     let scratch = ScanOuter::scratch_len(t as usize, heads as usize, key as usize, value as usize);
@@ -69,7 +70,7 @@ fn outer(calls: &mut Calls, shape: Outer, flags: u32, log_decay: impl Fn(u32) ->
 fn outer_scan_for_each_length_and_flag() {
     let mut calls = Calls::default();
     for t in LENGTHS {
-        for flags in 0..4 {
+        for flags in 0..8 {
             for (heads, groups, key, value) in [(1, 1, 1, 16), (4, 2, 13, 11), (2, 1, 64, 64)] {
                 let shape = Outer {
                     t,
@@ -97,7 +98,7 @@ fn outer_scan_for_each_width() {
         (256, 256),
     ] {
         for t in [1, 40, 130] {
-            for flags in 0..4 {
+            for flags in 0..8 {
                 let shape = Outer {
                     t,
                     heads: 2,
@@ -126,7 +127,7 @@ fn outer_scan_with_extreme_gates() {
     ];
     let mut calls = Calls::default();
     for t in LENGTHS {
-        for flags in 0..4 {
+        for flags in 0..8 {
             let shape = Outer {
                 t,
                 heads: 2,
@@ -155,7 +156,7 @@ fn outer_scan_with_extreme_gates() {
 #[test]
 fn outer_scan_over_many_chunks() {
     let mut calls = Calls::default();
-    for flags in [0, 1] {
+    for flags in [0, 1, 4, 5] {
         for low in [0.0, -1e-3, -0.05] {
             let shape = Outer {
                 t: 4_096,

@@ -3,7 +3,7 @@
 //! `S_t = diag(exp(g_t)) S_{t-1} + w_t k_t v_t^T`, `o_t = scale * S_t^T q_t`
 //!
 //! with S in R^{K x V}, a log-decay g that is one number or K numbers a head, and an optional
-//! write scale w (the step size of Mamba-2). `fla/ops/gla/naive.py::naive_recurrent_gla`,
+//! write scale w (the step size of Mamba-2); or the output reads S_{t-1} (RWKV-6). `fla/ops/gla/naive.py::naive_recurrent_gla`,
 //! `fla/ops/simple_gla/naive.py`, `mamba_ssm/modules/ssd_minimal.py`.
 //!
 //! The CPU keeps the recurrence. The GPU works in chunks: each chunk's own contribution to the
@@ -51,6 +51,9 @@ pub struct ScanOuter {
     pub scale: f32,
     /// Multiplies every write (an intervention; 1 otherwise).
     pub write_factor: f32,
+    /// 1 if a token reads the state that it found, `o_t = scale * S_{t-1}^T q_t`, neither decayed
+    /// by g_t nor written to (`fla/ops/rwkv6/recurrent_naive.py`); 0 if it reads S_t.
+    pub read_before: u32,
 }
 
 /// Tokens in a chunk on the GPU; the same constant stands in the shader.
@@ -91,6 +94,7 @@ fn canary(seed: u64) -> Call {
         has_write_scale: 1,
         scale: 0.28,
         write_factor: 0.9,
+        read_before: (seed / 4 % 2) as u32,
     };
     Call {
         params: Params::pack(&params),
@@ -192,6 +196,7 @@ fn scan_outer<S: Simd>(simd: S, p: &ScanOuter, reads: &[&[f32]], writes: &mut [&
     };
     let (heads, key, value) = (p.heads as usize, p.key as usize, p.value as usize);
     let (t_len, per_group) = (p.t as usize, heads / p.groups as usize);
+    let read_before = p.read_before == 1;
     if key == 0 || value == 0 {
         return;
     }
@@ -245,10 +250,10 @@ fn scan_outer<S: Simd>(simd: S, p: &ScanOuter, reads: &[&[f32]], writes: &mut [&
                     };
                     let out = &mut out[(t * heads + h) * value + column..][..columns];
                     match vectors {
-                        0 => step_rest(s, value, column, token, out),
-                        1 => step::<S, 1>(simd, s, value, column, token, out),
-                        2 | 3 => step::<S, 2>(simd, s, value, column, token, out),
-                        _ => step::<S, 4>(simd, s, value, column, token, out),
+                        0 => step_rest(s, value, column, token, read_before, out),
+                        1 => step::<S, 1>(simd, s, value, column, token, read_before, out),
+                        2 | 3 => step::<S, 2>(simd, s, value, column, token, read_before, out),
+                        _ => step::<S, 4>(simd, s, value, column, token, read_before, out),
                     }
                 }
                 column += columns;
@@ -272,6 +277,7 @@ fn step<S: Simd, const N: usize>(
     value: usize,
     column: usize,
     token: Token,
+    read_before: bool,
     out: &mut [f32],
 ) {
     let lanes = S::f32s::LEN;
@@ -286,9 +292,10 @@ fn step<S: Simd, const N: usize>(
         let q = S::f32s::splat(simd, q);
         for n in 0..N {
             let s = &mut row[n * lanes..][..lanes];
-            let new = k.mul_add(v[n], decay * S::f32s::from_slice(simd, s));
+            let old = S::f32s::from_slice(simd, s);
+            let new = k.mul_add(v[n], decay * old);
             new.store_slice(s);
-            sums[n] = q.mul_add(new, sums[n]);
+            sums[n] = q.mul_add(if read_before { old } else { new }, sums[n]);
         }
     }
     for n in 0..N {
@@ -298,13 +305,21 @@ fn step<S: Simd, const N: usize>(
 
 /// [`step`] for the last columns, fewer than a vector.
 #[inline(always)]
-fn step_rest(state: &mut [f32], value: usize, column: usize, token: Token, out: &mut [f32]) {
+fn step_rest(
+    state: &mut [f32],
+    value: usize,
+    column: usize,
+    token: Token,
+    read_before: bool,
+    out: &mut [f32],
+) {
     out.fill(0.0);
     let factors = token.decay.iter().zip(token.k).zip(token.q);
     for (row, ((decay, k), q)) in state.chunks_exact_mut(value).zip(factors) {
         for ((s, v), out) in row[column..].iter_mut().zip(token.v).zip(out.iter_mut()) {
-            *s = decay * *s + k * v;
-            *out += q * *s;
+            let old = *s;
+            *s = decay * old + k * v;
+            *out += q * if read_before { old } else { *s };
         }
     }
 }

@@ -4,6 +4,7 @@
 // chunk and w_j the write scale:
 //
 //   o_t    = scale * (sum_{j <= t} w_j (q_t . e^(L_t - L_j) k_j) v_j  +  (q_t e^L_t)^T S)
+//          (with `read_before`: j < t, and L_{t-1} in place of L_t)
 //   S_next = e^L_end S + sum_j w_j (e^(L_end - L_j) k_j) v_j^T
 //
 //   chunk_state   the sum in S_next for each chunk, and L_end, into `scratch`
@@ -32,6 +33,7 @@ struct Params {
     has_write_scale: u32,
     scale: f32,
     write_factor: f32,
+    read_before: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -195,10 +197,9 @@ fn from_before(chunk: u32, head: u32, first_column: u32, local: u32, single: boo
         // Here a thread prepares 4 tokens of one channel ...
         let channel = first + column;
         var l = log_decay4(t, head, channel);
-        l.y += l.x;
-        l.z += l.y;
-        l.w += l.z;
+        l = from_group_start(l);
         group_sum[column * 16u + row] = l.w;
+        l = as_read(l);
         workgroupBarrier();
         var before = 0.0;
         for (var earlier = 0u; earlier < row; earlier++) {
@@ -239,9 +240,22 @@ fn from_group_start(l: vec4<f32>) -> vec4<f32> {
     return vec4(l.x, s1, s2, s2 + l.w);
 }
 
+// From sums up to and with each of 4 tokens to those that its output reads.
+fn as_read(l: vec4<f32>) -> vec4<f32> {
+    return select(l, vec4(0.0, l.xyz), p.read_before == 1u);
+}
+
 fn within_group(l: vec4<f32>) -> Tile {
     let e1 = decay(l.y);
     let e2 = decay(l.z);
+    if p.read_before == 1u {
+        return Tile(
+            vec4(0.0),
+            vec4(1.0, 0.0, 0.0, 0.0),
+            vec4(e1, 1.0, 0.0, 0.0),
+            vec4(decay(l.y + l.z), e2, 1.0, 0.0),
+        );
+    }
     let e3 = decay(l.w);
     return Tile(
         vec4(1.0, 0.0, 0.0, 0.0),
@@ -283,7 +297,7 @@ fn scores_per_head(chunk: u32, head: u32, local: u32) -> Tile {
         between += group_sum[i];
     }
     let earlier = decay4(to_group_end(log_decay4(t + column * 4u, head, 0u))) * decay(between);
-    let later = decay4(from_group_start(l));
+    let later = decay4(as_read(from_group_start(l)));
     return Tile(
         s.a * earlier * later.x,
         s.b * earlier * later.y,
@@ -309,7 +323,7 @@ fn scores_per_key(chunk: u32, head: u32, local: u32) -> Tile {
         if is_query {
             let x = query4(t + tokens * 4u, head, first + channel);
             rows[channel * 16u + tokens] = x;
-            rows[128u + channel * 16u + tokens] = x * decay4(from_group_start(l));
+            rows[128u + channel * 16u + tokens] = x * decay4(as_read(from_group_start(l)));
             group_sum[channel * 16u + tokens] = l.x + l.y + l.z + l.w;
         } else {
             let x = written_key4(t + tokens * 4u, head, first + channel);

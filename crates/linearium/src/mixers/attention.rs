@@ -146,12 +146,9 @@ impl Mixer for Softmax {
                 o.push(weighted / sum);
             }
         }
-        let heads = |x: &[f64]| -> Vec<f64> {
-            let per_group = self.heads / self.groups;
-            let of_head = |h| &x[h / per_group * self.key..][..self.key];
-            (0..self.heads).flat_map(of_head).copied().collect()
-        };
-        state.last_value = heads(&value);
+        let per_group = self.heads / self.groups;
+        let of_head = |h| &value[h / per_group * self.key..][..self.key];
+        state.last_value = (0..self.heads).flat_map(of_head).copied().collect();
         state.last_read.clone_from(&o);
         linear(&o, &self.out_proj, self.out_bias.as_deref())
     }

@@ -165,6 +165,7 @@ impl Mixer for RetNet {
             log_decay,
             write_scale: None,
             scale: (self.key as f32).sqrt().recip(),
+            read_before: false,
         };
         let (o, taps) = scan.plan(p, &self.shape());
         let gate = Some((norm::NORM_THEN_GATE, z));

@@ -241,6 +241,7 @@ impl Mixer for Ssd {
             log_decay,
             write_scale: Some(dt),
             scale: 1.0,
+            read_before: false,
         };
         let (y, taps) = scan.plan(p, &self.shape());
         let y = p.add("skipped", y, x, Some(&self.skip), 1.0);

@@ -31,6 +31,8 @@ pub struct OuterScan {
     pub write_scale: Option<Columns>,
     /// Multiplies the output.
     pub scale: f32,
+    /// True if a token reads the state as it was before its own decay and write (RWKV).
+    pub read_before: bool,
 }
 
 /// One scan of tokens: what is written, and where the result goes.
@@ -174,6 +176,7 @@ impl OuterScan {
                 has_write_scale: w.scale.is_some().into(),
                 scale: self.scale,
                 write_factor: p.change.write_factor,
+                read_before: self.read_before.into(),
             },
             &[
                 self.q.buffer,

@@ -36,8 +36,10 @@ fn scan_outer_f64(
                 for j in 0..value {
                     let v = v[p.v_offset as usize + t * p.v_stride as usize + h * value + j];
                     let s = &mut state[(h * key + i) * value + j];
-                    *s = f64::from(g).exp() * *s + write * k * f64::from(v);
-                    out[(t * heads + h) * value + j] += f64::from(p.scale) * q * *s;
+                    let before = *s;
+                    *s = f64::from(g).exp() * before + write * k * f64::from(v);
+                    let read = if p.read_before == 1 { before } else { *s };
+                    out[(t * heads + h) * value + j] += f64::from(p.scale) * q * read;
                 }
             }
         }
@@ -115,7 +117,7 @@ fn scan_outer_equals_f64_across_every_cut() {
     ];
     for t in LENGTHS {
         for (index, (heads, groups, key, value)) in shapes.into_iter().enumerate() {
-            let flags = (index + t) % 4;
+            let flags = (index + t) % 8;
             let mut stride = |width: usize| (width + rng.below(9)) as u32;
             let (q_stride, k_stride, v_stride) = (
                 stride(groups * key),
@@ -135,9 +137,10 @@ fn scan_outer_equals_f64_across_every_cut() {
                 v_stride,
                 v_offset: rng.below(5) as u32,
                 per_key: flags as u32 & 1,
-                has_write_scale: flags as u32 >> 1,
+                has_write_scale: flags as u32 >> 1 & 1,
                 scale: 1.0 / (key as f32).sqrt(),
                 write_factor: if index == 2 { 0.7 } else { 1.0 },
+                read_before: flags as u32 >> 2,
             };
             let q = rng.rows(t, groups * key, q_stride as usize, p.q_offset as usize);
             let k = rng.rows(t, groups * key, k_stride as usize, p.k_offset as usize);
@@ -154,7 +157,7 @@ fn scan_outer_equals_f64_across_every_cut() {
     }
 }
 
-fn plain_scan_outer(t: usize, per_key: u32) -> scan_outer::ScanOuter {
+fn plain_scan_outer(t: usize, [per_key, read_before]: [u32; 2]) -> scan_outer::ScanOuter {
     scan_outer::ScanOuter {
         t: t as u32,
         heads: 2,
@@ -171,6 +174,7 @@ fn plain_scan_outer(t: usize, per_key: u32) -> scan_outer::ScanOuter {
         has_write_scale: 0,
         scale: 1.0,
         write_factor: 1.0,
+        read_before,
     }
 }
 
@@ -178,9 +182,9 @@ fn plain_scan_outer(t: usize, per_key: u32) -> scan_outer::ScanOuter {
 fn scan_outer_holds_and_forgets_at_the_ends_of_the_gate() {
     let mut rng = Rng::new(22);
     for t in [1, 2, 65, 257] {
-        for per_key in [0, 1] {
+        for [per_key, read_before] in [[0, 0], [1, 0], [0, 1], [1, 1]] {
             for gate in [0.0, -1e-7, -87.0, -1e4, f32::NEG_INFINITY] {
-                let p = plain_scan_outer(t, per_key);
+                let p = plain_scan_outer(t, [per_key, read_before]);
                 let q = rng.values(t * 6, -1.0, 1.0);
                 let k = rng.values(t * 6, -1.0, 1.0);
                 let v = rng.values(t * 42, -1.0, 1.0);
