@@ -51,6 +51,7 @@ def s4_block(module, settings: dict, t: int) -> dict:
     """A whole block: its convolution, its recurrence and the state after the last token."""
     block = module.S4Block(transposed=False, **settings).eval()
     tensors = weights(block)
+    tensors.pop("weights.layer.kernel.l_kernel", None)  # 0 before the first call
     u = torch.randn(t, settings["d_model"])
     with torch.no_grad():
         block = block.double()
@@ -61,7 +62,7 @@ def s4_block(module, settings: dict, t: int) -> dict:
         tensors |= {"u": u, "out": out[0], "kernel": convolution[0]}
         # After its first call the DPLR kernel holds C (I - A^L) in the place of C.
         if settings["mode"] == "dplr":
-            tensors |= {"c_after_first_call": kernel.C, "dense.log_length": torch.tensor([float(t)])}
+            tensors |= {"c_after_first_call": kernel.C}
         block.setup_step()
         state = block.default_state(1)
         steps = []
@@ -73,7 +74,6 @@ def s4_block(module, settings: dict, t: int) -> dict:
         tensors["state"] = pair(state[0])
         if settings["mode"] == "dplr":
             tensors |= {"dense.a": pair(kernel.dA), "dense.b": pair(kernel.dB), "dense.c": pair(kernel.dC[0])}
-            tensors.pop("dense.log_length")
     return tensors
 
 
@@ -84,7 +84,8 @@ def s4(module) -> None:
         official="the whole block (S4Block, FFTConv, SSMKernelDPLR): parameters, convolution kernel, "
                  "output by FFT, and the matrices of its recurrence",
         composed="nothing; the script checks that the recurrence gives the output of the convolution. "
-                 "state holds both of each conjugate pair, [H, 2N, 2]",
+                 "state holds both of each conjugate pair, [H, 2N, 2]; c_after_first_call is C (I - A^T), which "
+                 "the official state_dict holds after the first call",
     )
     base = dict(mode="dplr", d_model=5, d_state=8, dt_min=0.01, dt_max=0.3)
     for settings, t in [
@@ -186,6 +187,10 @@ def s5(modules) -> None:
         key = jax.random.PRNGKey(n)
         u = numpy.asarray(jax.random.normal(key, (t, h)), dtype=numpy.float32)
         params = layer.init(jax.random.PRNGKey(10 + n), u.astype(numpy.float64))["params"]
+        for group in ("norm", "out1", "out2"):  # not the ones and zeros that they start as
+            for name, value in params.get(group, {}).items():
+                noise = jax.random.normal(jax.random.PRNGKey(len(name)), value.shape)
+                params[group][name] = value + 0.3 * noise * (name != "kernel")
         params = jax.tree.map(lambda x: numpy.asarray(x, dtype=numpy.float32), params)
         double = jax.tree.map(lambda x: x.astype(numpy.float64), params)
         x = u.astype(numpy.float64)
