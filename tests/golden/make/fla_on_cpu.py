@@ -137,7 +137,16 @@ def _l2(x):
     return x * torch.rsqrt(x.square().sum(-1, keepdim=True) + 1e-6)
 
 
-def _conv(x, weight, bias=None, activation=None, output_final_state=False, **_):
+def _pieces(cu_seqlens) -> list:
+    """The sequences that are packed into one batch row, as slices of it."""
+    ends = cu_seqlens.tolist()
+    return [slice(a, b) for a, b in zip(ends, ends[1:])]
+
+
+def _conv(x, weight, bias=None, activation=None, output_final_state=False, cu_seqlens=None, **_):
+    if cu_seqlens is not None:
+        parts = [_conv(x[:, piece], weight, bias, activation)[0] for piece in _pieces(cu_seqlens)]
+        return torch.cat(parts, 1), None
     padded = F.pad(x.transpose(1, 2), (weight.shape[-1] - 1, 0))
     y = F.conv1d(padded, weight[:, None], bias, groups=x.shape[-1]).transpose(1, 2)
     assert activation in (None, "silu", "swish") and not output_final_state
@@ -187,9 +196,17 @@ def _replacements() -> dict:
             q, k = _l2(q), _l2(k)
         return _run(delta_rule, q=q, k=k, v=v, beta=beta)
 
-    def gated_delta(q, k, v, g, beta, A_log, dt_bias, allow_neg_eigval=False, **_):
-        g = gate(g, A_log, dt_bias, g.dtype)
-        beta = beta.sigmoid() * (2 if allow_neg_eigval else 1)
+    def gated_delta(q, k, v, g, beta, A_log=None, dt_bias=None, allow_neg_eigval=False,
+                    use_gate_in_kernel=False, use_beta_sigmoid_in_kernel=False, cu_seqlens=None, **_):
+        if cu_seqlens is not None:
+            parts = [gated_delta(*(x[:, piece] for x in (q, k, v, g, beta)), A_log, dt_bias,
+                                 allow_neg_eigval, use_gate_in_kernel, use_beta_sigmoid_in_kernel)
+                     for piece in _pieces(cu_seqlens)]
+            return torch.cat([o for o, _ in parts], 1), torch.cat([state for _, state in parts])
+        if use_gate_in_kernel:
+            g = gate(g, A_log, dt_bias, g.dtype)
+        if use_beta_sigmoid_in_kernel:
+            beta = beta.sigmoid() * (2 if allow_neg_eigval else 1)
         groups = v.shape[2] // q.shape[2]
         q, k = (_l2(x).repeat_interleave(groups, 2) for x in (q, k))
         return _run(gated_delta_rule, q=q, k=k, v=v, beta=beta, log_decay=g)
