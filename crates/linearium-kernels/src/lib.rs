@@ -5,3 +5,4 @@
 pub mod kernels;
 pub mod random;
 pub mod recording;
+pub mod spectrum;

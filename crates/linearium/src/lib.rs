@@ -16,4 +16,4 @@ pub mod settings;
 pub mod step;
 pub mod views;
 
-pub use linearium_kernels::{kernels, random, recording};
+pub use linearium_kernels::{kernels, random, recording, spectrum};

@@ -5,7 +5,6 @@
 
 pub mod cost;
 pub mod decay;
-pub mod eigen;
 pub mod filter;
 pub mod passkey;
 pub mod receptive_field;

@@ -138,6 +138,7 @@ impl<P: Player> Run<P> {
         let mut wanted = Wanted::default();
         let plan = &self.session.plan;
         let losses = wanted.rows(Columns::all(plan.losses, 2), t);
+        let look = self.look.layer;
         let layers: Vec<LayerParts> = (0..plan.layers())
             .map(|layer| {
                 let taps = plan.taps(layer);
@@ -148,9 +149,13 @@ impl<P: Player> Run<P> {
                         }
                         Decay::Turning(..) | Decay::Softmax => None,
                     },
-                    state: taps.state.map(|b| wanted.state(plan.layout.info(b).len, b)),
+                    state: taps
+                        .state
+                        .filter(|_| layer == look)
+                        .map(|b| wanted.state(plan.layout.info(b).len, b)),
                     left: taps
                         .left_window
+                        .filter(|_| layer == look)
                         .map(|b| wanted.state(plan.layout.info(b).len, b)),
                 }
             })

@@ -6,8 +6,8 @@
 //! statistics are those of Stuffed Mamba (`analysis/analyze_states.py`), over all entries of one
 //! head.
 
-use super::eigen::symmetric_eigenvalues;
 use crate::mixers::Shape;
+use crate::spectrum::{moments, singular_shares};
 
 /// Bins of the histogram of entries: [`OCTAVES`] powers of two on each side of the middle bin,
 /// which holds all smaller entries.
@@ -17,12 +17,13 @@ pub const OCTAVES: usize = 32;
 /// log2 of the lower edge of the first bin beside the middle one.
 pub const SMALLEST: i32 = -20;
 
-/// The states of all layers at one position.
+/// The state of the layer looked at, at one position.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// Tokens read.
     pub position: usize,
-    /// For each layer, for each head; empty for a layer without a state. S6 has states of single
+    /// For each layer, for each head; empty for a layer without a state, and for those that are
+    /// not looked at: to measure a state takes longer than to make it. S6 has states of single
     /// channels, too small to have a rank: its layer counts as one head of shape `[E, N]`.
     pub layers: Vec<Vec<Stats>>,
 }
@@ -60,23 +61,17 @@ pub fn measure(state: &[f32], shape: &Shape) -> Vec<Stats> {
 /// Statistics of a matrix `[rows, columns]`.
 pub fn stats(s: &[f32], rows: usize, columns: usize) -> Stats {
     let n = s.len() as f64;
-    let (mut sum, mut square, mut largest) = (0f64, 0f64, 0f32);
+    let (sum, square, largest) = moments(s);
     let mut histogram = vec![0; BINS];
     for &x in s {
-        sum += f64::from(x);
-        square += f64::from(x) * f64::from(x);
-        largest = largest.max(x.abs());
         histogram[bin(x)] += 1;
     }
     let mean = sum / n;
     Stats {
         norm: square.sqrt() as f32,
         mean: mean as f32,
-        variance: s
-            .iter()
-            .map(|&x| (f64::from(x) - mean).powi(2))
-            .sum::<f64>() as f32
-            / n as f32,
+        // A mean that is large beside the spread costs digits, of which f64 has enough.
+        variance: (square / n - mean * mean).clamp(0.0, f64::INFINITY) as f32,
         largest,
         effective_rank: effective_rank(s, rows, columns),
         histogram,
@@ -111,49 +106,15 @@ pub fn edges() -> Vec<f32> {
         .collect()
 }
 
-/// Effective rank of a matrix `[rows, columns]`, from the eigenvalues of the smaller Gram matrix
-/// in f64.
+/// Effective rank of a matrix `[rows, columns]`, 0 for one that is zero or not finite.
 pub fn effective_rank(s: &[f32], rows: usize, columns: usize) -> f32 {
-    let n = rows.min(columns);
-    let mut gram = vec![0f64; n * n];
-    if columns <= rows {
-        for row in s.chunks_exact(columns) {
-            for i in 0..n {
-                let x = f64::from(row[i]);
-                for j in 0..=i {
-                    gram[i * n + j] += x * f64::from(row[j]);
-                }
-            }
-        }
-    } else {
-        for i in 0..n {
-            for j in 0..=i {
-                let (a, b) = (&s[i * columns..][..columns], &s[j * columns..][..columns]);
-                gram[i * n + j] = a
-                    .iter()
-                    .zip(b)
-                    .map(|(&a, &b)| f64::from(a) * f64::from(b))
-                    .sum();
-            }
-        }
-    }
-    for i in 0..n {
-        for j in i + 1..n {
-            gram[i * n + j] = gram[j * n + i];
-        }
-    }
-    let values: Vec<f64> = symmetric_eigenvalues(&mut gram, n)
-        .iter()
-        .map(|l| l.max(0.0).sqrt())
-        .collect();
-    let sum: f64 = values.iter().sum();
-    if sum == 0.0 || !sum.is_finite() {
+    let shares = singular_shares(s, rows, columns);
+    if shares.iter().all(|&p| p == 0.0) {
         return 0.0;
     }
-    let entropy: f64 = values
+    let entropy: f64 = shares
         .iter()
-        .map(|v| v / sum)
-        .filter(|&p| p > 0.0)
+        .filter(|&&p| p > 0.0)
         .map(|p| -p * p.ln())
         .sum();
     entropy.exp() as f32
