@@ -6,3 +6,4 @@ mod json;
 pub mod load;
 pub mod session;
 pub mod stack;
+pub mod tensors;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::checkpoint::Checkpoint;
 use super::config::{self, Config, LlamaConfig, Mamba2Config, MambaConfig, Tokenizer};
 use super::stack::{Block, FeedForward, Stack};
+use super::tensors::Tensors;
 use crate::mixers::Weights;
 use crate::mixers::attention::Softmax;
 use crate::mixers::s6::S6;
@@ -33,10 +33,7 @@ pub fn load(config_json: &[u8], safetensors: Vec<u8>) -> Result<Stack, String> {
     let embedding = file.take(embedding, &[vocab, width])?.data;
     let mut blocks = Vec::new();
     for layer in 0..config.num_hidden_layers() {
-        let mut tensors = LayerTensors {
-            file: &mut file,
-            prefix: format!("{stem}.layers.{layer}."),
-        };
+        let mut tensors = Tensors::new(&mut file, format!("{stem}.layers.{layer}."));
         blocks.push(match &config {
             Config::Mamba2(c) => mamba2(c, &mut tensors)?,
             Config::Mamba(c) => mamba(c, &mut tensors)?,
@@ -62,60 +59,12 @@ pub fn load(config_json: &[u8], safetensors: Vec<u8>) -> Result<Stack, String> {
     })
 }
 
-/// The tensors of one layer.
-struct LayerTensors<'a> {
-    file: &'a mut Checkpoint,
-    prefix: String,
-}
-
-impl LayerTensors<'_> {
-    fn take(&mut self, name: &str, shape: &[usize]) -> Result<Weights, String> {
-        Ok(self
-            .file
-            .take(&format!("{}{name}", self.prefix), shape)?
-            .data)
-    }
-
-    fn take_if(&mut self, there: bool, name: &str, n: usize) -> Result<Option<Weights>, String> {
-        if there {
-            self.take(name, &[n]).map(Some)
-        } else {
-            Ok(None)
-        }
-    }
-
-    /// Several matrices of the same inner width, one below the other.
-    fn stacked(&mut self, parts: &[(&str, usize)], width: usize) -> Result<Weights, String> {
-        let mut out = Vec::new();
-        for (name, rows) in parts {
-            out.extend_from_slice(&self.take(&format!("{name}.weight"), &[*rows, width])?);
-        }
-        Ok(out.into())
-    }
-
-    /// Their biases, one after the other.
-    fn stacked_bias(
-        &mut self,
-        there: bool,
-        parts: &[(&str, usize)],
-    ) -> Result<Option<Weights>, String> {
-        if !there {
-            return Ok(None);
-        }
-        let mut out = Vec::new();
-        for (name, rows) in parts {
-            out.extend_from_slice(&self.take(&format!("{name}.bias"), &[*rows])?);
-        }
-        Ok(Some(out.into()))
-    }
-}
-
 /// A = -exp(A_log).
 fn rates(a_log: &Weights) -> Weights {
     Arc::from_iter(a_log.iter().map(|a| -a.exp()))
 }
 
-fn mamba2(c: &Mamba2Config, t: &mut LayerTensors<'_>) -> Result<Block, String> {
+fn mamba2(c: &Mamba2Config, t: &mut Tensors<'_>) -> Result<Block, String> {
     let (d, e, channels) = (c.hidden_size, c.intermediate_size(), c.conv_channels());
     Ok(Block {
         norm: t.take("norm.weight", &[d])?,
@@ -143,7 +92,7 @@ fn mamba2(c: &Mamba2Config, t: &mut LayerTensors<'_>) -> Result<Block, String> {
     })
 }
 
-fn mamba(c: &MambaConfig, t: &mut LayerTensors<'_>) -> Result<Block, String> {
+fn mamba(c: &MambaConfig, t: &mut Tensors<'_>) -> Result<Block, String> {
     let (d, e, n, r) = (
         c.hidden_size,
         c.intermediate_size,
@@ -173,7 +122,7 @@ fn mamba(c: &MambaConfig, t: &mut LayerTensors<'_>) -> Result<Block, String> {
     })
 }
 
-fn llama(c: &LlamaConfig, t: &mut LayerTensors<'_>) -> Result<Block, String> {
+fn llama(c: &LlamaConfig, t: &mut Tensors<'_>) -> Result<Block, String> {
     let (d, f) = (c.hidden_size, c.intermediate_size);
     let queries = c.num_attention_heads * c.head_dim;
     let keys = c.num_key_value_heads * c.head_dim;
