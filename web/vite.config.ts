@@ -16,8 +16,9 @@ export default defineConfig(({ mode }) => {
     plugins: [content(join(root, 'content/lab')), properties(root, gallery), preloadWasm()],
     resolve: {
       alias: [
-        { find: '#wasm-url', replacement: engine.url },
-        { find: '#wasm', replacement: engine.module },
+        { find: '#first-url', replacement: engine.firstUrl },
+        { find: '#first', replacement: engine.first },
+        { find: '#complete', replacement: engine.complete },
       ],
     },
     worker: { format: 'es' as const },

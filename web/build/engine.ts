@@ -7,22 +7,27 @@ import type { Plugin } from 'vite';
 const PROPERTIES = 'virtual:properties';
 
 export interface EngineFiles {
-  /** Module with the verbs. */
-  module: string;
-  /** Module whose default export is the address of the wasm file, or empty. */
-  url: string;
+  /** Module with the verbs of the engine that the page opens with. */
+  first: string;
+  /** Module whose default export is the address of its wasm file, or empty. */
+  firstUrl: string;
+  /** Module with the verbs of the complete engine. */
+  complete: string;
 }
 
 export function engineFiles(root: string, gallery: boolean): EngineFiles {
-  if (gallery) return { module: join(root, 'fixtures/engine.ts'), url: join(root, 'fixtures/no-wasm.ts') };
+  const double = join(root, 'fixtures/engine.ts');
+  if (gallery) return { first: double, firstUrl: join(root, 'fixtures/no-wasm.ts'), complete: double };
   const pkg = join(root, '../pkg');
-  const module = join(pkg, 'linearium_web.js');
-  if (!existsSync(module)) {
-    throw new Error(
-      'pkg/linearium_web.js is missing: build the engine first, for example with `cargo xtask serve`',
-    );
-  }
-  return { module, url: `${join(pkg, 'linearium_web_bg.wasm')}?url` };
+  const [first, complete] = ['linearium_first.js', 'linearium.js'].map((file) => {
+    if (!existsSync(join(pkg, file))) {
+      throw new Error(
+        `pkg/${file} is missing: build the engine first, for example with \`cargo xtask serve\``,
+      );
+    }
+    return join(pkg, file);
+  });
+  return { first: first!, firstUrl: `${join(pkg, 'linearium_first_bg.wasm')}?url`, complete: complete! };
 }
 
 /**
@@ -39,11 +44,11 @@ export function properties(root: string, gallery: boolean): Plugin {
         return `export { default } from ${JSON.stringify(join(root, 'fixtures/properties.json'))};`;
       }
       const pkg = join(root, '../pkg');
-      const engine = (await import(pathToFileURL(join(pkg, 'linearium_web.js')).href)) as {
+      const engine = (await import(pathToFileURL(join(pkg, 'linearium_first.js')).href)) as {
         initSync(options: { module: Uint8Array }): unknown;
         Lab: { properties(): unknown };
       };
-      engine.initSync({ module: readFileSync(join(pkg, 'linearium_web_bg.wasm')) });
+      engine.initSync({ module: readFileSync(join(pkg, 'linearium_first_bg.wasm')) });
       return `export default ${JSON.stringify(engine.Lab.properties())};`;
     },
   };
@@ -56,7 +61,7 @@ export function preloadWasm(): Plugin {
     transformIndexHtml: {
       order: 'post',
       handler(html, context) {
-        const wasm = Object.keys(context.bundle ?? {}).find((name) => name.endsWith('.wasm'));
+        const wasm = Object.keys(context.bundle ?? {}).find((name) => /linearium_first.*\.wasm$/.test(name));
         if (!wasm) return html;
         return [
           {

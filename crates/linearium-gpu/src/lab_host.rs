@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use linearium::lab::Host;
+use linearium::lab::{CPU_CHECK, CPU_REPORT, CPU_SEGMENT, Host};
 use linearium::number::short;
 use linearium::player::{CpuPlayer, Player};
 use linearium::recording::{BufferId, Layout, Recording};
@@ -70,9 +70,6 @@ pub struct LabHost {
     check: RefCell<Option<Report>>,
 }
 
-/// Tokens in a recording on the CPU: large enough for the matrix products, small enough that a
-/// slice of work stays short.
-const CPU_SEGMENT: usize = 256;
 /// Tokens in a recording on the GPU: a dispatch costs as much for few tokens as for many.
 const GPU_SEGMENT: usize = 1024;
 
@@ -126,7 +123,7 @@ impl LabHost {
     pub fn report(&self) -> String {
         let check = self.check.borrow();
         let Some(report) = &*check else {
-            return "no GPU was checked; everything runs on the CPU".to_owned();
+            return CPU_REPORT.to_owned();
         };
         let mut out = format!("adapter: {}\n", report.adapter);
         for row in &report.rows {
@@ -171,7 +168,7 @@ impl Host for LabHost {
 
     fn self_check(&self) -> String {
         match &*self.check.borrow() {
-            None => "runs on the CPU, whose kernels are the reference".to_owned(),
+            None => CPU_CHECK.to_owned(),
             Some(r) => format!(
                 "{} kernels checked on {} against the CPU, worst RMS ratio {}: {}",
                 r.rows.len(),

@@ -30,6 +30,26 @@ pub struct Kernel {
     pub cpu: Cpu,
 }
 
+impl Kernel {
+    /// Without the feature `gpu` a kernel has nothing that only a GPU needs, so that the engine of
+    /// the page's first load does not carry it: neither shader nor canary.
+    pub(crate) const fn of_this_build(self) -> Kernel {
+        if cfg!(feature = "gpu") {
+            return self;
+        }
+        Kernel {
+            wgsl: "",
+            canary: |_| Call {
+                params: Params([0; 16]),
+                reads: Vec::new(),
+                writes: Vec::new(),
+            },
+            stages: &[],
+            ..self
+        }
+    }
+}
+
 /// One entry point of a shader.
 pub struct Stage {
     /// Name of the entry point.

@@ -3,15 +3,25 @@
 //!
 //! One call at a time: the worker that owns a [`Lab`] waits for a promise before it calls again,
 //! except for the start of the GPU, beside which everything goes on.
+//!
+//! There are two builds: the engine of the first load, which has the CPU and the mixers that the
+//! page opens with, and with the feature `complete` everything.
 
+#[cfg(feature = "complete")]
 use std::cell::Cell;
 use std::rc::Rc;
 
-use js_sys::{Error, Promise, Reflect};
+#[cfg(feature = "complete")]
+use js_sys::Promise;
+use js_sys::{Error, Reflect};
+#[cfg(not(feature = "complete"))]
+use linearium::lab::CpuHost as LabHost;
 use linearium::settings::PROPERTIES;
+#[cfg(feature = "complete")]
 use linearium_gpu::LabHost;
 use serde::Serialize;
 use wasm_bindgen::prelude::{JsCast, JsValue, wasm_bindgen};
+#[cfg(feature = "complete")]
 use wasm_bindgen_futures::future_to_promise;
 
 /// The version of the crate, as the page shows it.
@@ -49,6 +59,7 @@ pub struct Lab {
     lab: linearium::lab::Lab<Rc<LabHost>>,
     host: Rc<LabHost>,
     /// Set when the GPU has passed its self-check, until the lab has been told.
+    #[cfg(feature = "complete")]
     gpu_passed: Rc<Cell<bool>>,
 }
 
@@ -62,6 +73,7 @@ impl Lab {
         Lab {
             lab: linearium::lab::Lab::new(host.clone()),
             host,
+            #[cfg(feature = "complete")]
             gpu_passed: Rc::default(),
         }
     }
@@ -99,27 +111,9 @@ impl Lab {
         self.lab.provide_text(id, bytes).map_err(error)
     }
 
-    /// Makes a GPU device and checks every kernel on it; gives a promise of the report, or of an
-    /// `Error` with one sentence. The lab may be used meanwhile, on the CPU.
-    #[wasm_bindgen(js_name = startGpu, unchecked_return_type = "Promise<string>")]
-    pub fn start_gpu(&self) -> Promise {
-        let (host, passed) = (self.host.clone(), self.gpu_passed.clone());
-        // Nothing of the lab is borrowed while the device works.
-        future_to_promise(async move {
-            host.start_gpu().await.map_err(error)?;
-            passed.set(true);
-            Ok(host.report().into())
-        })
-    }
-
-    /// A hook for tests: the device is lost, as when a driver is reset.
-    #[wasm_bindgen(js_name = loseGpu)]
-    pub fn lose_gpu(&self) {
-        self.host.lose_gpu();
-    }
-
     /// Works for about so many milliseconds; gives a `Progress`.
     pub async fn advance(&mut self, budget_ms: f64) -> JsValue {
+        #[cfg(feature = "complete")]
         if self.gpu_passed.take() {
             self.lab.gpu_is_ready();
         }
@@ -147,5 +141,28 @@ impl Lab {
     /// The self-check of the kernels, to be copied.
     pub fn report(&self) -> String {
         self.host.report()
+    }
+}
+
+#[cfg(feature = "complete")]
+#[wasm_bindgen]
+impl Lab {
+    /// Makes a GPU device and checks every kernel on it; gives a promise of the report, or of an
+    /// `Error` with one sentence. The lab may be used meanwhile, on the CPU.
+    #[wasm_bindgen(js_name = startGpu, unchecked_return_type = "Promise<string>")]
+    pub fn start_gpu(&self) -> Promise {
+        let (host, passed) = (self.host.clone(), self.gpu_passed.clone());
+        // Nothing of the lab is borrowed while the device works.
+        future_to_promise(async move {
+            host.start_gpu().await.map_err(error)?;
+            passed.set(true);
+            Ok(host.report().into())
+        })
+    }
+
+    /// A hook for tests: the device is lost, as when a driver is reset.
+    #[wasm_bindgen(js_name = loseGpu)]
+    pub fn lose_gpu(&self) {
+        self.host.lose_gpu();
     }
 }

@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use serde::Serialize;
 
-pub use host::Host;
+pub use host::{CPU_CHECK, CPU_REPORT, CPU_SEGMENT, CpuHost, Host};
 pub use recall::{LENGTHS, MAX_SAMPLES};
 
 use crate::by_id::ById;

@@ -7,8 +7,30 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
-/// The wasm that wasm-pack writes.
-pub const WASM: &str = "pkg/linearium_web_bg.wasm";
+/// The engines that wasm-pack writes: that of the first load, and the complete one, which has the
+/// GPU and every mixer and is fetched when one of them is wanted.
+const ENGINES: [Engine; 2] = [
+    Engine {
+        name: "linearium_first",
+        features: &[],
+        // Takes half a minute and saves four kilobytes, which only the first load is worth.
+        optimise: &["-Os", "--converge"],
+    },
+    Engine {
+        name: "linearium",
+        features: &["--features", "complete"],
+        optimise: &["-Os"],
+    },
+];
+
+struct Engine {
+    name: &'static str,
+    features: &'static [&'static str],
+    optimise: &'static [&'static str],
+}
+
+/// The wasm of the first load.
+pub const FIRST_WASM: &str = "pkg/linearium_first_bg.wasm";
 
 /// What the optimiser may use: SIMD, and what Rust's wasm target turns on by itself.
 const WASM_FEATURES: [&str; 7] = [
@@ -50,48 +72,57 @@ fn wasm_inputs(tree: &Tree) -> Outcome<u64> {
 
 fn wasm(tree: &Tree) -> Outcome<()> {
     let inputs = wasm_inputs(tree)?;
-    let outputs = [
-        tree.at(WASM),
-        tree.at("pkg/linearium_web.js"),
-        tree.at("pkg/package.json"),
-    ];
+    let mut outputs = vec![tree.at("pkg/package.json")];
+    for Engine { name, .. } in ENGINES {
+        outputs.push(tree.at(&format!("pkg/{name}.js")));
+        outputs.push(tree.at(&format!("pkg/{name}_bg.wasm")));
+    }
     if tree.is_current("wasm", inputs, &outputs) {
         println!("wasm: unchanged");
         return Ok(());
     }
     let tools = setup::wasm_tools(tree)?;
-    println!("wasm: building pkg/ from crates/linearium-web");
-    let started = Instant::now();
-    let mut wasm_pack = tools.wasm_pack(tree.root())?;
-    wasm_pack.args([
-        "--log-level",
-        "error",
-        "build",
-        "crates/linearium-web",
-        "--target",
-        "web",
-    ]);
-    wasm_pack.args([
-        "--profile",
-        "wasm",
-        "--mode",
-        "no-install",
-        "--out-dir",
-        "../../pkg",
-    ]);
-    process::run(&mut wasm_pack)?;
-    optimise(tree)?;
-    println!("wasm: built in {:.0} s", started.elapsed().as_secs_f64());
+    for engine in ENGINES {
+        let name = engine.name;
+        println!("wasm: building pkg/{name} from crates/linearium-web");
+        let started = Instant::now();
+        let mut wasm_pack = tools.wasm_pack(tree.root())?;
+        wasm_pack.args([
+            "--log-level",
+            "error",
+            "build",
+            "crates/linearium-web",
+            "--target",
+            "web",
+        ]);
+        wasm_pack.args([
+            "--profile",
+            "wasm",
+            "--mode",
+            "no-install",
+            "--out-dir",
+            "../../pkg",
+            "--out-name",
+            name,
+        ]);
+        wasm_pack.args(engine.features);
+        process::run(&mut wasm_pack)?;
+        optimise(tree, &engine)?;
+        println!(
+            "wasm: {name} built in {:.0} s",
+            started.elapsed().as_secs_f64()
+        );
+    }
     tree.stamp("wasm", inputs, &outputs)
 }
 
-fn optimise(tree: &Tree) -> Outcome<()> {
-    let wasm = tree.at(WASM);
+fn optimise(tree: &Tree, engine: &Engine) -> Outcome<()> {
+    let wasm = tree.at(&format!("pkg/{}_bg.wasm", engine.name));
     let smaller = tree.own_folder()?.join("optimised.wasm");
     let mut wasm_opt = process::in_directory("node", tree.root());
     wasm_opt.arg(tree.at("web/node_modules/binaryen/bin/wasm-opt"));
     wasm_opt
-        .args(["-Os", "--converge"])
+        .args(engine.optimise)
         // The lowest 1,024 bytes are the very end of the stack: who gets there traps, as anyone
         // who needs more stack than there is.
         .arg("--low-memory-unused")

@@ -82,16 +82,24 @@ fn clippy(tree: &Tree) -> Outcome<()> {
 
 fn clippy_wasm(tree: &Tree) -> Outcome<()> {
     setup::wasm_target(tree)?;
-    let mut cargo = process::cargo(tree.root());
-    cargo.args([
-        "clippy",
-        "--quiet",
-        "--locked",
-        "--package",
-        "linearium-web",
-        "--all-targets",
-    ]);
-    process::run(cargo.args(["--target", "wasm32-unknown-unknown", "--", "-D", "warnings"]))
+    // The engine of the first load and the complete one are different code.
+    for features in ["", "complete"] {
+        let mut cargo = process::cargo(tree.root());
+        cargo.args([
+            "clippy",
+            "--quiet",
+            "--locked",
+            "--package",
+            "linearium-web",
+        ]);
+        cargo.args(["--lib", "--features", features]);
+        if features == "complete" {
+            cargo.arg("--all-targets");
+        }
+        cargo.args(["--target", "wasm32-unknown-unknown", "--", "-D", "warnings"]);
+        process::run(&mut cargo)?;
+    }
+    Ok(())
 }
 
 fn npm_licences(tree: &Tree) -> Outcome<()> {

@@ -29,7 +29,7 @@ pub fn run(tree: &Tree, arguments: &[String]) -> Outcome<()> {
 
 /// Prints the sizes of what is built; an error when one is over its budget.
 pub fn measure(tree: &Tree) -> Outcome<()> {
-    let wasm_bytes = gzipped_bytes(&tree.at(build::WASM))?;
+    let wasm_bytes = gzipped_bytes(&tree.at(build::FIRST_WASM))?;
     let mut first_load_bytes = 0;
     let dist = tree.at("web/dist");
     let load = FirstLoad::of(&dist)?;
@@ -46,7 +46,7 @@ pub fn measure(tree: &Tree) -> Outcome<()> {
         );
     }
     let over: Vec<String> = [
-        over_budget("the wasm in pkg/", wasm_bytes, WASM_BUDGET_BYTES),
+        over_budget("the wasm of the first load", wasm_bytes, WASM_BUDGET_BYTES),
         over_budget(
             "code of the first load",
             first_load_bytes,

@@ -203,7 +203,8 @@ impl<'a> Bench<'a> {
             .arg("--chromedriver")
             .arg(&self.machine.chromedriver);
         wasm_pack
-            .args(["crates/linearium-web", "--locked", "--"])
+            .args(["crates/linearium-web", "--locked"])
+            .args(["--features", "complete", "--"])
             .args(self.filters);
         wasm_pack
             .env("LINEARIUM_EXPECTED_BACKEND", backend)

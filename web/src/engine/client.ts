@@ -1,10 +1,23 @@
 /**
  * The page's side of the engine. The latest request wins: answers to older settings are dropped by
  * their generation. A worker that trapped or hangs is replaced, and what it had been told is told again.
+ *
+ * The page opens with a small engine. The complete one is fetched when it is wanted: beside the small
+ * one while the GPU is tried, and takes its place when the GPU has passed its self-check; or at once,
+ * when a mixer is asked for that the small one does not have.
  */
-import wasmUrl from '#wasm-url';
+import wasmUrl from '#first-url';
 import type { Panel } from '../views/types.ts';
-import type { Configured, FromWorker, Need, Progress, Property, TextId, ToWorker } from './protocol.ts';
+import type {
+  Configured,
+  EngineKind,
+  FromWorker,
+  Need,
+  Progress,
+  Property,
+  TextId,
+  ToWorker,
+} from './protocol.ts';
 
 export interface EngineListener {
   ready(properties: Property[]): void;
@@ -57,8 +70,18 @@ async function download(path: string): Promise<Uint8Array> {
   return new Uint8Array(await response.arrayBuffer());
 }
 
+/** A model with random weights is made by an engine that has its mixer; others are files. */
+const isRandomModel = (need: Need): boolean => need.kind === 'model' && need.id.startsWith('random-');
+
 export class EngineClient {
   private worker: Worker | undefined;
+  private engine: EngineKind = 'first';
+  /** A worker with the complete engine that tries the GPU. */
+  private candidate: Worker | undefined;
+  private gpuTried = false;
+  private shown = false;
+  /** The recall that is asked for at the present settings. */
+  private samples: number | undefined;
   private readonly wasm: Promise<WebAssembly.Module | null>;
   private generation = 0;
   private query: string | undefined;
@@ -85,8 +108,22 @@ export class EngineClient {
   }
 
   start(): void {
-    this.worker = new Worker(new URL('./worker.ts', import.meta.url), { type: 'module', name: 'linearium' });
-    const worker = this.worker;
+    const worker = this.open();
+    this.listenTo(worker);
+    const begin = (wasm: WebAssembly.Module | null): void => {
+      if (worker === this.worker) this.send({ type: 'start', engine: this.engine, wasm, gpu: false });
+    };
+    if (this.engine === 'complete') begin(null);
+    else {
+      void this.wasm.then(begin, (error: unknown) =>
+        this.listener.failed(`The engine could not be started: ${String((error as Error).message)}.`),
+      );
+    }
+    this.heartbeat ??= setInterval(() => this.beat(), PING_MS);
+  }
+
+  private listenTo(worker: Worker): void {
+    this.worker = worker;
     this.given = new Set();
     this.lastSign = performance.now();
     worker.onmessage = (event: MessageEvent<FromWorker>) => {
@@ -96,12 +133,66 @@ export class EngineClient {
       event.preventDefault();
       if (worker === this.worker) this.replace(event.message || 'its worker could not be loaded', false);
     };
-    void this.wasm.then(
-      (wasm) => worker === this.worker && this.send({ type: 'start', wasm }),
-      (error: unknown) =>
-        this.listener.failed(`The engine could not be started: ${String((error as Error).message)}.`),
-    );
-    this.heartbeat ??= setInterval(() => this.beat(), PING_MS);
+  }
+
+  private open(): Worker {
+    return new Worker(new URL('./worker.ts', import.meta.url), { type: 'module', name: 'linearium' });
+  }
+
+  /** Tries the GPU in a worker of its own, while the first engine goes on. */
+  private tryGpu(): void {
+    if (!this.gpu || this.gpuTried || this.engine === 'complete') return;
+    this.gpuTried = true;
+    const worker = this.open();
+    this.candidate = worker;
+    const fail = (report: string): void => {
+      worker.terminate();
+      if (worker !== this.candidate) return;
+      this.candidate = undefined;
+      this.listener.gpu(false, report);
+    };
+    worker.onerror = (event) => {
+      event.preventDefault();
+      fail(event.message || 'the complete engine could not be loaded');
+    };
+    worker.onmessage = (event: MessageEvent<FromWorker>) => {
+      if (worker !== this.candidate) return;
+      const message = event.data;
+      if (message.type === 'trap') fail(message.sentence);
+      else if (message.type === 'gpu' && !message.ok) fail(message.report);
+      else if (message.type === 'gpu') {
+        this.candidate = undefined;
+        this.take(worker);
+        this.listener.gpu(true, message.report);
+      }
+    };
+    worker.postMessage({ type: 'start', engine: 'complete', wasm: null, gpu: true } satisfies ToWorker);
+  }
+
+  /** The complete engine in this worker takes the place of the first one. */
+  private take(worker: Worker): void {
+    this.worker?.terminate();
+    this.engine = 'complete';
+    this.listenTo(worker);
+    this.tellAgain(this.gpu);
+  }
+
+  /** A mixer is wanted that the first engine does not have. */
+  private fetchComplete(): void {
+    this.candidate?.terminate();
+    this.candidate = undefined;
+    this.worker?.terminate();
+    this.engine = 'complete';
+    this.start();
+    this.tellAgain(this.gpu);
+  }
+
+  /** What the engine before had been told; its files are asked for by the new one. */
+  private tellAgain(gpu: boolean): void {
+    if (this.query === undefined) return;
+    const samples = this.samples;
+    this.configure(this.query, gpu);
+    if (samples !== undefined) this.measureRecall(samples);
   }
 
   stop(): void {
@@ -109,10 +200,13 @@ export class EngineClient {
     this.heartbeat = undefined;
     this.worker?.terminate();
     this.worker = undefined;
+    this.candidate?.terminate();
+    this.candidate = undefined;
   }
 
   /** The state of the lab as the query of its link. Whatever was under way for an older one is dropped. */
   configure(query: string, gpu: boolean): void {
+    if (query !== this.query) this.samples = undefined;
     this.query = query;
     this.gpu = gpu;
     this.generation += 1;
@@ -132,10 +226,12 @@ export class EngineClient {
   }
 
   measureRecall(samples: number): void {
+    this.samples = samples;
     this.send({ type: 'measure', samples });
   }
 
   cancel(): void {
+    this.samples = undefined;
     this.send({ type: 'cancel' });
   }
 
@@ -164,14 +260,18 @@ export class EngineClient {
         break;
       case 'configured':
         if (message.generation !== this.generation) return;
-        for (const need of message.configured.needs) void this.answer(need);
+        if (this.engine === 'first' && message.configured.needs.some(isRandomModel)) this.fetchComplete();
+        else for (const need of message.configured.needs) void this.answer(need);
         this.listener.configured(message.configured);
         break;
       case 'panel':
+        this.shown = true;
         if (message.generation === this.generation) this.listener.panel(message.panel);
         break;
       case 'progress':
         if (message.generation === this.generation) this.listener.progress(message.progress);
+        // The first answer waits for nothing.
+        if (message.progress.state === 'idle' || this.shown) this.tryGpu();
         for (const notice of message.progress.notices) this.listener.told(notice);
         break;
       case 'panels-sent':
@@ -288,6 +388,6 @@ export class EngineClient {
     }
     this.listener.told(`The engine stopped (${why}) and was started again with the same settings.`);
     this.start();
-    if (this.query !== undefined) this.configure(this.query, this.gpu && !withoutGpu);
+    this.tellAgain(this.gpu && !withoutGpu);
   }
 }

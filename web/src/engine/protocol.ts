@@ -64,13 +64,11 @@ export interface Progress {
 
 export type TextId = 'sample' | 'heldout' | 'file';
 
-/** What `wasm-pack` writes from `crates/linearium-web`, as far as the page uses it. */
+/** What `wasm-pack` writes from `crates/linearium-web`, as far as the page uses it: either engine. */
 export interface Lab {
   configure(query: string): Configured;
   provideModel(id: string, config: Uint8Array, weights: Uint8Array): string;
   provideText(id: TextId, bytes: Uint8Array): void;
-  startGpu(): Promise<string>;
-  loseGpu(): void;
   advance(budgetMs: number): Promise<Progress>;
   panel(id: string): Panel | undefined;
   measureRecall(samples: number): void;
@@ -78,8 +76,18 @@ export interface Lab {
   report(): string;
 }
 
+/** What only the complete engine has. */
+export interface CompleteLab extends Lab {
+  startGpu(): Promise<string>;
+  loseGpu(): void;
+}
+
+/** The first engine opens the page; the complete one has the GPU and every mixer. */
+export type EngineKind = 'first' | 'complete';
+
 export type ToWorker =
-  | { type: 'start'; wasm: WebAssembly.Module | null }
+  /** `gpu` starts it at once, before there is anything to compute. */
+  | { type: 'start'; engine: EngineKind; wasm: WebAssembly.Module | null; gpu: boolean }
   | { type: 'configure'; generation: number; query: string; gpu: boolean }
   | { type: 'model'; id: string; config: Uint8Array; weights: Uint8Array }
   | { type: 'text'; id: TextId; bytes: Uint8Array }

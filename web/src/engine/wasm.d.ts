@@ -1,11 +1,18 @@
-declare module '#wasm' {
+/** The engine of the first load: the CPU and the mixers that the page opens with. */
+declare module '#first' {
   import type { Lab as Verbs, Property } from './protocol.ts';
   export const Lab: { new (): Verbs; properties(): Property[] };
   export default function init(options?: {
     module_or_path?: WebAssembly.Module | string | URL;
   }): Promise<unknown>;
 }
-declare module '#wasm-url' {
+/** The complete engine: the GPU and every mixer. */
+declare module '#complete' {
+  import type { CompleteLab, Property } from './protocol.ts';
+  export const Lab: { new (): CompleteLab; properties(): Property[] };
+  export default function init(): Promise<unknown>;
+}
+declare module '#first-url' {
   const url: string;
   export default url;
 }

@@ -4,9 +4,8 @@
  *
  * The wasm object may be used by one call at a time: messages wait in `inbox` while one is awaited.
  */
-import init, { Lab as LabClass } from '#wasm';
 import { compact } from '../views/types.ts';
-import type { FromWorker, Lab, Progress, ToWorker } from './protocol.ts';
+import type { CompleteLab, FromWorker, Lab, Progress, ToWorker } from './protocol.ts';
 
 /** One slice of work. */
 const SLICE_MS = 30;
@@ -30,6 +29,8 @@ const sentenceOf = (error: unknown): string => (error instanceof Error ? error.m
 class NoAnswer extends Error {}
 
 let lab: Lab | undefined;
+/** The same lab, if it is the complete one. */
+let complete: CompleteLab | undefined;
 let generation = 0;
 let query = '';
 let inbox: ToWorker[] = [];
@@ -79,10 +80,21 @@ function within<T>(promise: Promise<T>, limitMs: number): Promise<T> {
   });
 }
 
-async function start(wasm: WebAssembly.Module | null): Promise<void> {
-  await init(wasm ? { module_or_path: wasm } : undefined);
-  lab = new LabClass();
-  post({ type: 'ready', properties: LabClass.properties() });
+async function start(message: Extract<ToWorker, { type: 'start' }>): Promise<void> {
+  if (message.engine === 'complete') {
+    const engine = await import('#complete');
+    await engine.default();
+    const made = new engine.Lab();
+    complete = made;
+    lab = made;
+    post({ type: 'ready', properties: engine.Lab.properties() });
+    if (message.gpu) startGpu(made);
+  } else {
+    const engine = await import('#first');
+    await engine.default(message.wasm ? { module_or_path: message.wasm } : undefined);
+    lab = new engine.Lab();
+    post({ type: 'ready', properties: engine.Lab.properties() });
+  }
 }
 
 function configure(message: Extract<ToWorker, { type: 'configure' }>): void {
@@ -105,7 +117,7 @@ function configure(message: Extract<ToWorker, { type: 'configure' }>): void {
 async function handle(message: ToWorker): Promise<void> {
   switch (message.type) {
     case 'start':
-      return start(message.wasm);
+      return start(message);
     case 'configure':
       return configure(message);
     case 'model':
@@ -133,7 +145,7 @@ async function handle(message: ToWorker): Promise<void> {
       working = true;
       return;
     case 'lose-gpu':
-      lab!.loseGpu();
+      complete?.loseGpu();
       working = true;
       return;
     case 'report':
@@ -199,12 +211,12 @@ async function slice(): Promise<void> {
  * The GPU is started after the first answer, and everything else goes on beside it: its self-check may
  * take seconds where the device is slow.
  */
-function startGpu(): void {
+function startGpu(of: CompleteLab): void {
   gpuTried = true;
-  within(lab!.startGpu(), GPU_LIMIT_MS).then(
+  within(of.startGpu(), GPU_LIMIT_MS).then(
     (report) => {
       post({ type: 'gpu', ok: true, report });
-      working = true;
+      working = generation > 0;
       void serve();
     },
     (error: unknown) => {
@@ -233,7 +245,7 @@ async function serve(): Promise<void> {
       }
       if (lab && working) await slice();
       else if (!lab || inbox.length === 0) break;
-      if (lab && gpuWanted && !gpuTried && answered && generation > 0) startGpu();
+      if (complete && gpuWanted && !gpuTried && answered && generation > 0) startGpu(complete);
       await breathe();
     }
   } catch (error) {

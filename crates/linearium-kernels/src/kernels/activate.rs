@@ -97,7 +97,8 @@ pub static KERNEL: Kernel = Kernel {
         },
     }],
     cpu,
-};
+}
+.of_this_build();
 
 fn cpu(level: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
     dispatch!(level, simd => activate(simd, &params.unpack(), reads, writes));

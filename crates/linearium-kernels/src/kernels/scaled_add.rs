@@ -70,7 +70,8 @@ pub static KERNEL: Kernel = Kernel {
         },
     }],
     cpu,
-};
+}
+.of_this_build();
 
 fn cpu(_: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
     let p: ScaledAdd = params.unpack();

@@ -60,7 +60,8 @@ pub static KERNEL: Kernel = Kernel {
         },
     }],
     cpu,
-};
+}
+.of_this_build();
 
 /// Adds without losing what rounding drops: the dropped part goes to `lost`.
 fn add(sum: &mut f32, lost: &mut f32, x: f32) {

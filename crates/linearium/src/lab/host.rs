@@ -2,8 +2,16 @@
 
 use std::rc::Rc;
 
-use crate::player::Player;
+use crate::player::{CpuPlayer, Player};
 use crate::recording::Layout;
+
+/// Tokens in a recording on the CPU: large enough for the matrix products, small enough that a
+/// slice of work stays short.
+pub const CPU_SEGMENT: usize = 256;
+/// What [`Host::self_check`] says where no GPU was checked.
+pub const CPU_CHECK: &str = "runs on the CPU, whose kernels are the reference";
+/// What a host reports where no GPU was checked.
+pub const CPU_REPORT: &str = "no GPU was checked; everything runs on the CPU";
 
 /// What the lab needs from outside.
 #[allow(async_fn_in_trait)] // a lab lives on one thread; no caller needs `Send`
@@ -39,5 +47,45 @@ impl<H: Host> Host for Rc<H> {
 
     fn self_check(&self) -> String {
         (**self).self_check()
+    }
+}
+
+/// A host without a GPU.
+pub struct CpuHost {
+    now_ms: fn() -> f64,
+}
+
+impl CpuHost {
+    /// A host whose clock gives milliseconds and never goes back.
+    pub fn new(now_ms: fn() -> f64) -> CpuHost {
+        CpuHost { now_ms }
+    }
+
+    /// What can be said of the kernels, to be copied into a report of a fault.
+    pub fn report(&self) -> String {
+        CPU_REPORT.to_owned()
+    }
+}
+
+impl Host for CpuHost {
+    type Player = CpuPlayer;
+
+    async fn player(&self, gpu: bool, layout: Layout) -> Result<CpuPlayer, String> {
+        if gpu {
+            return Err("this engine has no GPU".to_owned());
+        }
+        Ok(CpuPlayer::new(&layout))
+    }
+
+    fn segment_tokens(&self, _gpu: bool) -> usize {
+        CPU_SEGMENT
+    }
+
+    fn now_ms(&self) -> f64 {
+        (self.now_ms)()
+    }
+
+    fn self_check(&self) -> String {
+        CPU_CHECK.to_owned()
     }
 }
