@@ -626,6 +626,90 @@ fn add_rows(sum: vec4<f32>, r: vec4<f32>, at: u32, step: u32) -> vec4<f32> {
         + r.w * sums[at + 3u * step];
 }
 
+// Eight vectors on their way: memory is far away, and there are too few workgroups to hide that.
+struct Eight {
+    a: vec4<f32>,
+    b: vec4<f32>,
+    c: vec4<f32>,
+    d: vec4<f32>,
+    e: vec4<f32>,
+    f: vec4<f32>,
+    g: vec4<f32>,
+    h: vec4<f32>,
+}
+
+fn channel_tokens(at: u32, channel: u32, end: u32) -> vec4<f32> {
+    if channel >= end {
+        return vec4(0.0);
+    }
+    return scratch[at + channel * 8u];
+}
+
+// 4 tokens of each of the channels from `first` on and before `end`.
+fn channels_tokens(at: u32, first: u32, end: u32) -> Eight {
+    return Eight(
+        channel_tokens(at, first, end),
+        channel_tokens(at, first + 1u, end),
+        channel_tokens(at, first + 2u, end),
+        channel_tokens(at, first + 3u, end),
+        channel_tokens(at, first + 4u, end),
+        channel_tokens(at, first + 5u, end),
+        channel_tokens(at, first + 6u, end),
+        channel_tokens(at, first + 7u, end),
+    );
+}
+
+fn add_channels(tile: Tile, r: Eight, at: u32, step: u32) -> Tile {
+    var sum = add_outer(tile, r.a, held[at]);
+    sum = add_outer(sum, r.b, held[at + step]);
+    sum = add_outer(sum, r.c, held[at + 2u * step]);
+    sum = add_outer(sum, r.d, held[at + 3u * step]);
+    sum = add_outer(sum, r.e, held[at + 4u * step]);
+    sum = add_outer(sum, r.f, held[at + 5u * step]);
+    sum = add_outer(sum, r.g, held[at + 6u * step]);
+    return add_outer(sum, r.h, held[at + 7u * step]);
+}
+
+// A row of a map, 4 columns to a vector.
+fn map_row(at: u32) -> Eight {
+    return Eight(
+        scratch[at],
+        scratch[at + 64u],
+        scratch[at + 128u],
+        scratch[at + 192u],
+        scratch[at + 256u],
+        scratch[at + 320u],
+        scratch[at + 384u],
+        scratch[at + 448u],
+    );
+}
+
+// A channel of k, 4 tokens to a vector.
+fn key_row(at: u32) -> Eight {
+    return Eight(
+        scratch[at],
+        scratch[at + 1u],
+        scratch[at + 2u],
+        scratch[at + 3u],
+        scratch[at + 4u],
+        scratch[at + 5u],
+        scratch[at + 6u],
+        scratch[at + 7u],
+    );
+}
+
+// Adds a row of 32 times the rows from `at` on.
+fn add_all_rows(sum: vec4<f32>, r: Eight, at: u32, step: u32) -> vec4<f32> {
+    var x = add_rows(sum, r.a, at, step);
+    x = add_rows(x, r.b, at + 4u * step, step);
+    x = add_rows(x, r.c, at + 8u * step, step);
+    x = add_rows(x, r.d, at + 12u * step, step);
+    x = add_rows(x, r.e, at + 16u * step, step);
+    x = add_rows(x, r.f, at + 20u * step, step);
+    x = add_rows(x, r.g, at + 24u * step, step);
+    return add_rows(x, r.h, at + 28u * step, step);
+}
+
 // One workgroup for a head and 16 or 8 value columns, which it alone reads and writes.
 @compute @workgroup_size(256)
 fn chunk_pass(
@@ -663,6 +747,9 @@ fn chunk_pass(
     }
     workgroupBarrier();
     let chunks = (p.t + CHUNK - 1u) / CHUNK;
+    let rows_start = rows / 8u * 8u * p.key + rows % 8u;
+    let first_rows = chunk_start(0u, head) + rows_start;
+    var tokens_ahead = channels_tokens(first_rows, first_channel, end_channel);
     for (var chunk = 0u; chunk < chunks; chunk++) {
         let start = chunk_start(chunk, head);
         let t = chunk * CHUNK + token;
@@ -672,22 +759,22 @@ fn chunk_pass(
             written = value4(t, head, column) * p.write_factor;
         }
 
-        // Rows of k and q times the state.
-        var tile = Tile();
-        let vectors = start + rows / 8u * 8u * p.key + rows % 8u;
-        var i = first_channel;
-        for (; i + 4u <= end_channel; i += 4u) {
-            let r0 = scratch[vectors + i * 8u];
-            let r1 = scratch[vectors + i * 8u + 8u];
-            let r2 = scratch[vectors + i * 8u + 16u];
-            let r3 = scratch[vectors + i * 8u + 24u];
-            tile = add_outer(tile, r0, held[i * quads + quad]);
-            tile = add_outer(tile, r1, held[(i + 1u) * quads + quad]);
-            tile = add_outer(tile, r2, held[(i + 2u) * quads + quad]);
-            tile = add_outer(tile, r3, held[(i + 3u) * quads + quad]);
+        var map = Eight();
+        if has_row {
+            map = map_row(start + 16u * p.key + row);
         }
-        for (; i < end_channel; i++) {
-            tile = add_outer(tile, scratch[vectors + i * 8u], held[i * quads + quad]);
+
+        // Rows of k and q times the state, while the next ones come.
+        var tile = Tile();
+        for (var i = first_channel; i < end_channel; i += 8u) {
+            let now = tokens_ahead;
+            if i + 8u < end_channel {
+                tokens_ahead = channels_tokens(start + rows_start, i + 8u, end_channel);
+            } else if chunk + 1u < chunks {
+                let next = chunk_start(chunk + 1u, head) + rows_start;
+                tokens_ahead = channels_tokens(next, first_channel, end_channel);
+            }
+            tile = add_channels(tile, now, i * quads + quad, quads);
         }
         var recalled = vec4(0.0);
         for (var turn = 0u; turn < 2u; turn++) {
@@ -713,11 +800,7 @@ fn chunk_pass(
         }
         workgroupBarrier();
         if has_row {
-            var x = vec4(0.0);
-            let map = start + 16u * p.key + row;
-            for (var j = 0u; j < 8u; j++) {
-                x = add_rows(x, scratch[map + j * 64u], j * 4u * quads + quad, quads);
-            }
+            let x = add_all_rows(vec4(0.0), map, quad, quads);
             if is_query {
                 store_out(t, head, column, recalled + x);
             } else {
@@ -726,27 +809,10 @@ fn chunk_pass(
         }
         workgroupBarrier();
 
-        // The state after the chunk: two channels a thread at a time, for the same rows of U.
-        for (var i = row; i < p.key; i += 2u * step) {
-            let second = select(i, i + step, i + step < p.key);
-            let s = held[i * quads + quad];
-            var x = decays.z * s;
-            var y = decays.z * held[second * quads + quad];
-            for (var n = 0u; n < 8u; n++) {
-                let at = 128u + n * 4u * quads + quad;
-                let u0 = sums[at];
-                let u1 = sums[at + quads];
-                let u2 = sums[at + 2u * quads];
-                let u3 = sums[at + 3u * quads];
-                let kx = scratch[start + i * 8u + n];
-                let ky = scratch[start + second * 8u + n];
-                x += kx.x * u0 + kx.y * u1 + kx.z * u2 + kx.w * u3;
-                y += ky.x * u0 + ky.y * u1 + ky.z * u2 + ky.w * u3;
-            }
-            held[i * quads + quad] = x;
-            if second != i {
-                held[second * quads + quad] = y;
-            }
+        // The state after the chunk.
+        for (var i = row; i < p.key; i += step) {
+            let x = decays.z * held[i * quads + quad];
+            held[i * quads + quad] = add_all_rows(x, key_row(start + i * 8u), 128u + quad, quads);
         }
         workgroupBarrier();
     }
