@@ -196,7 +196,10 @@ pub static KERNEL: Kernel = Kernel {
     name: "scan_delta",
     reads: 5,
     writes: 3,
-    wgsl: include_str!(concat!(env!("OUT_DIR"), "/scan_delta.wgsl")),
+    wgsl: concat!(
+        include_str!(concat!(env!("OUT_DIR"), "/scan_delta.wgsl")),
+        include_str!(concat!(env!("OUT_DIR"), "/scan_delta_chunks.wgsl")),
+    ),
     canary,
     stages: &[
         Stage {
