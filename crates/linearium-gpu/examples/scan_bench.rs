@@ -1,9 +1,9 @@
 //! Times the outer-product scan and the delta-rule scan on a GPU and prints JSON.
 //!
-//! `scan_bench [S] [M] [L] [decode]`: the shapes, all if none is named. Every row has the time by the
-//! GPU's own clock, the wall time of submissions back to back, and the bytes that must move (q, k,
-//! v, log-decays in, o out) as a share of what a copy reaches in the same run. A kernel that fails
-//! its canary is not timed.
+//! `scan_bench [S] [M] [L] [decode]`: the shapes, all if none is named. Every row has the time by
+//! the GPU's own clock, the wall time of submissions back to back, and the bytes that must move (q,
+//! k, v, gates and state in, o and state out) as a share of what a copy reaches in the same run. A
+//! kernel that fails its canary is not timed.
 
 use std::time::Instant;
 
@@ -83,7 +83,8 @@ fn scan(gpu: &Gpu, shape: Shape, per_key: u32, copy: f64) -> Value {
         "shape": name, "decay": decay, "t": t, "heads": heads, "key": key, "value": value,
     });
     let gates = if per_key == 1 { key } else { 1 };
-    let bytes = f64::from(t * heads) * f64::from(2 * key + 2 * value + gates) * 4.0;
+    let tokens = f64::from(t * heads) * f64::from(2 * key + 2 * value + gates);
+    let bytes = 4.0 * (tokens + f64::from(2 * heads * key * value));
     with_times(row, bytes, copy, time_scan(gpu, shape, per_key))
 }
 
@@ -98,7 +99,8 @@ fn delta(gpu: &Gpu, shape: Shape, (rule, flags): (&str, u32), copy: f64) -> Valu
         ScanDelta::DECAY_PER_HEAD => 2,
         _ => 3 * key,
     };
-    let bytes = f64::from(t * heads) * f64::from(2 * key + 2 * value + more) * 4.0;
+    let tokens = f64::from(t * heads) * f64::from(2 * key + 2 * value + more);
+    let bytes = 4.0 * (tokens + f64::from(2 * heads * key * value));
     with_times(row, bytes, copy, time_delta(gpu, shape, flags))
 }
 

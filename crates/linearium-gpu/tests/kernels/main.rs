@@ -1,6 +1,7 @@
 //! Every kernel on the GPU against its CPU twin: canaries, then shapes around every edge of the
 //! shaders' tiles with each flag on and off. Without an adapter these tests fail.
 
+#[cfg(feature = "zoo")]
 mod delta;
 mod gates;
 mod linear;

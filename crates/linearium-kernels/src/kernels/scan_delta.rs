@@ -196,7 +196,10 @@ pub static KERNEL: Kernel = Kernel {
     name: "scan_delta",
     reads: 5,
     writes: 3,
-    wgsl: include_str!(concat!(env!("OUT_DIR"), "/scan_delta.wgsl")),
+    wgsl: concat!(
+        include_str!(concat!(env!("OUT_DIR"), "/scan_delta.wgsl")),
+        include_str!(concat!(env!("OUT_DIR"), "/scan_delta_chunks.wgsl")),
+    ),
     canary,
     stages: &[
         Stage {
@@ -376,12 +379,14 @@ fn scan_delta<S: Simd>(simd: S, p: &ScanDelta, reads: &[&[f32]], writes: &mut [&
                 };
                 columns.width = width;
                 match (vectors, p.dplr()) {
-                    (0 | 1, false) => delta::<S, 1>(simd, &block, &mut columns),
-                    (2 | 3, false) => delta::<S, 2>(simd, &block, &mut columns),
-                    (_, false) => delta::<S, 4>(simd, &block, &mut columns),
-                    (0 | 1, true) => dplr::<S, 1>(simd, &block, &mut columns),
-                    (2 | 3, true) => dplr::<S, 2>(simd, &block, &mut columns),
-                    (_, true) => dplr::<S, 4>(simd, &block, &mut columns),
+                    (0, false) => scan_columns::<S, 1, false, false>(simd, &block, &mut columns),
+                    (1, false) => scan_columns::<S, 1, true, false>(simd, &block, &mut columns),
+                    (2 | 3, false) => scan_columns::<S, 2, true, false>(simd, &block, &mut columns),
+                    (_, false) => scan_columns::<S, 4, true, false>(simd, &block, &mut columns),
+                    (0, true) => scan_columns::<S, 1, false, true>(simd, &block, &mut columns),
+                    (1, true) => scan_columns::<S, 1, true, true>(simd, &block, &mut columns),
+                    (2 | 3, true) => scan_columns::<S, 2, true, true>(simd, &block, &mut columns),
+                    (_, true) => scan_columns::<S, 4, true, true>(simd, &block, &mut columns),
                 }
                 column += width;
             }
@@ -389,106 +394,97 @@ fn scan_delta<S: Simd>(simd: S, p: &ScanDelta, reads: &[&[f32]], writes: &mut [&
     }
 }
 
+/// Vector `n` of a row of columns; only where the row is not FULL, N whole vectors, may it end
+/// within the vector.
 #[inline(always)]
-fn load_columns<S: Simd, const N: usize>(simd: S, x: &[f32]) -> [S::f32s; N] {
-    std::array::from_fn(|n| load(simd, x, n * S::f32s::LEN))
-}
-
-#[inline(always)]
-fn store_columns<S: Simd, const N: usize>(x: [S::f32s; N], out: &mut [f32]) {
-    for (n, x) in x.into_iter().enumerate() {
-        store::<S>(x, out, n * S::f32s::LEN);
+fn load_vector<S: Simd, const FULL: bool>(simd: S, row: &[f32], n: usize) -> S::f32s {
+    let at = n * S::f32s::LEN;
+    if FULL {
+        S::f32s::from_slice(simd, &row[at..at + S::f32s::LEN])
+    } else {
+        load(simd, row, at)
     }
 }
 
-/// What a token reads of the state before it, `a^T S`.
 #[inline(always)]
-fn recalled<S: Simd, const N: usize>(simd: S, a: &[f32], columns: &Columns) -> [S::f32s; N] {
-    let mut sums = [S::f32s::splat(simd, 0.0); N];
-    for (row, &a) in columns.state.chunks_exact(columns.value).zip(a) {
-        let row: [S::f32s; N] =
-            load_columns(simd, &row[columns.first..columns.first + columns.width]);
+fn store_vector<S: Simd, const FULL: bool>(x: S::f32s, row: &mut [f32], n: usize) {
+    let at = n * S::f32s::LEN;
+    if FULL {
+        x.store_slice(&mut row[at..at + S::f32s::LEN]);
+    } else {
+        store::<S>(x, row, at);
+    }
+}
+
+/// A block of tokens over N vectors of columns. One walk over the state does a token's write and
+/// output and the next token's reading.
+#[inline(always)]
+fn scan_columns<S: Simd, const N: usize, const FULL: bool, const LOW_RANK: bool>(
+    simd: S,
+    block: &Block,
+    columns: &mut Columns,
+) {
+    let (key, value) = (block.key, columns.value);
+    let width = if FULL {
+        N * S::f32s::LEN
+    } else {
+        columns.width
+    };
+    let range = columns.first..columns.first + width;
+    let zeros = [S::f32s::splat(simd, 0.0); N];
+    // What the first token reads of the state before it, a^T S.
+    let mut read = zeros;
+    for (row, &a) in columns.state.chunks_exact(value).zip(&block.a[..key]) {
+        let row = &row[range.clone()];
         let a = S::f32s::splat(simd, a);
         for n in 0..N {
-            sums[n] = a.mul_add(row[n], sums[n]);
+            read[n] = a.mul_add(load_vector::<S, FULL>(simd, row, n), read[n]);
         }
     }
-    sums
-}
-
-/// The delta rule over a block of tokens. One walk over the state does a token's write and output
-/// and the next token's reading.
-#[inline(always)]
-fn delta<S: Simd, const N: usize>(simd: S, block: &Block, columns: &mut Columns) {
-    let key = block.key;
-    let range = columns.first..columns.first + columns.width;
-    let mut read: [S::f32s; N] = recalled(simd, &block.a[..key], columns);
     for j in 0..block.tokens {
-        let v: [S::f32s; N] = load_columns(simd, &columns.v[j * columns.v_stride..][range.clone()]);
-        let new: [S::f32s; N] =
-            std::array::from_fn(|n| (v[n] * block.write_factor - read[n]) * block.beta[j]);
+        // What is written along k, and along b.
+        let mut new = zeros;
+        let old = read;
+        let v = &columns.v[j * columns.v_stride..][range.clone()];
+        for n in 0..N {
+            new[n] = load_vector::<S, FULL>(simd, v, n);
+            if !LOW_RANK {
+                new[n] = (new[n] * block.write_factor - read[n]) * block.beta[j];
+            }
+        }
         // The block's last token reads for itself; what it reads is dropped.
         let next = (j + 1).min(block.tokens - 1);
-        let factors = block.decay[j * key..][..key]
+        let at = j * key..(j + 1) * key;
+        let factors = block.decay[at.clone()]
             .iter()
-            .zip(&block.k[j * key..][..key])
-            .zip(&block.q[j * key..][..key])
-            .zip(&block.a[next * key..][..key]);
-        let mut sums = [S::f32s::splat(simd, 0.0); N];
-        read = sums;
-        let rows = columns.state.chunks_exact_mut(columns.value);
-        for (row, (((&decay, &k), &q), &a)) in rows.zip(factors) {
-            let row = &mut row[range.clone()];
-            let mut s: [S::f32s; N] = load_columns(simd, row);
-            let k = S::f32s::splat(simd, k);
-            let q = S::f32s::splat(simd, q);
-            let a = S::f32s::splat(simd, a);
-            for n in 0..N {
-                s[n] = k.mul_add(new[n], s[n] * decay);
-                sums[n] = q.mul_add(s[n], sums[n]);
-                read[n] = a.mul_add(s[n], read[n]);
-            }
-            store_columns::<S, N>(s, row);
-        }
-        let out = &mut columns.out[j * columns.out_stride..][range.clone()];
-        store_columns::<S, N>(sums, out);
-    }
-}
-
-/// The same for the diagonal-plus-low-rank rule.
-#[inline(always)]
-fn dplr<S: Simd, const N: usize>(simd: S, block: &Block, columns: &mut Columns) {
-    let key = block.key;
-    let range = columns.first..columns.first + columns.width;
-    let mut read: [S::f32s; N] = recalled(simd, &block.a[..key], columns);
-    for j in 0..block.tokens {
-        let v: [S::f32s; N] = load_columns(simd, &columns.v[j * columns.v_stride..][range.clone()]);
-        let old = read;
-        let next = (j + 1).min(block.tokens - 1);
-        let factors = block.decay[j * key..][..key]
-            .iter()
-            .zip(&block.k[j * key..][..key])
-            .zip(&block.q[j * key..][..key])
-            .zip(&block.a[next * key..][..key])
-            .zip(&block.b[j * key..][..key]);
-        let mut sums = [S::f32s::splat(simd, 0.0); N];
-        read = sums;
-        let rows = columns.state.chunks_exact_mut(columns.value);
+            .zip(&block.k[at.clone()])
+            .zip(&block.q[at.clone()])
+            .zip(&block.a[next * key..(next + 1) * key])
+            .zip(&block.b[at]);
+        let mut sums = zeros;
+        read = zeros;
+        let rows = columns.state.chunks_exact_mut(value);
         for (row, ((((&decay, &k), &q), &a), &b)) in rows.zip(factors) {
             let row = &mut row[range.clone()];
-            let mut s: [S::f32s; N] = load_columns(simd, row);
+            let decay = S::f32s::splat(simd, decay);
             let k = S::f32s::splat(simd, k);
             let q = S::f32s::splat(simd, q);
             let a = S::f32s::splat(simd, a);
             let b = S::f32s::splat(simd, b);
             for n in 0..N {
-                s[n] = k.mul_add(v[n], b.mul_add(old[n], s[n] * decay));
-                sums[n] = q.mul_add(s[n], sums[n]);
-                read[n] = a.mul_add(s[n], read[n]);
+                let mut s = decay * load_vector::<S, FULL>(simd, row, n);
+                if LOW_RANK {
+                    s = b.mul_add(old[n], s);
+                }
+                s = k.mul_add(new[n], s);
+                store_vector::<S, FULL>(s, row, n);
+                sums[n] = q.mul_add(s, sums[n]);
+                read[n] = a.mul_add(s, read[n]);
             }
-            store_columns::<S, N>(s, row);
         }
         let out = &mut columns.out[j * columns.out_stride..][range.clone()];
-        store_columns::<S, N>(sums, out);
+        for n in 0..N {
+            store_vector::<S, FULL>(sums[n], out, n);
+        }
     }
 }

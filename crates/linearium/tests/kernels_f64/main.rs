@@ -3,6 +3,7 @@
 //! all flags, extreme gates, and every cut of the input with the state carried across it.
 
 mod attention;
+#[cfg(feature = "zoo")]
 mod delta;
 mod gates;
 mod harness;
