@@ -20,7 +20,7 @@ import zlib
 import fla_on_cpu
 import torch
 from fla_on_cpu import FLA, PLAIN
-from official import OUT, Golden, randomise, weights
+from official import OUT, Golden, OnlyDouble, randomise, weights
 from safetensors.torch import load_file
 
 COMMAND = "python tests/golden/make/mixers_fla.py --fla DIR"
@@ -58,10 +58,12 @@ class Maker:
         if self.check:
             self.compare(layer, u, given)
             return
+        layer = layer.double()
         with fla_on_cpu.double(), torch.no_grad():
-            layer = layer.double()
             passed = {key: self.batched(x).double() for key, x in given.items()}
-            out, ran = fla_on_cpu.scans(lambda: layer(u[None].double(), **passed)[0])
+            x = u[None].double()
+            with OnlyDouble():
+                out, ran = fla_on_cpu.scans(lambda: layer(x, **passed)[0])
             [(scan, inputs, _, state)] = ran
             tensors |= {"out": out[0], **self.states(state)}
             if scan not in self.scanned:

@@ -11,7 +11,7 @@ import sys
 import types
 
 import torch
-from official import Golden, Repository, in_double, weights
+from official import Golden, OnlyDouble, Repository, in_double, weights
 
 XMIXERS = Repository("Doraemonzzz/xmixers", "a3e8681d40d9a8ad732a5e40f1654bea4f688d16")
 XOPES = Repository("Doraemonzzz/xopes", "1dfa3df896141398cd1afb92bca5c95ea8dacbac")
@@ -108,7 +108,9 @@ def main() -> None:
         u = torch.randn(*shape, width)
         tensors = {"u": u, **weights(module)}
         with in_double(*modules["in_double"]), torch.no_grad():
-            tensors["out"] = module.double()(u.double()[None])[0]
+            module, given = module.double(), u.double()[None]
+            with OnlyDouble():
+                tensors["out"] = module(given)[0]
         golden.case(dict(part="md_tpe", embed_dim=width, num_heads=heads, dims=axes), tensors)
 
     for shape, before in [((5, 7), 2), ((3, 4, 3), 0)]:

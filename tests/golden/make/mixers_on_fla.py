@@ -16,7 +16,7 @@ import fla_on_cpu
 import torch
 import torch.nn.functional as F
 from fla_on_cpu import FLA, PLAIN
-from official import OUT, Golden, Repository, in_double, randomise, weights
+from official import OUT, Golden, OnlyDouble, Repository, in_double, randomise, weights
 from safetensors.torch import load_file
 
 MOM = Repository("OpenSparseLLMs/MoM", "033057c2f80941cb0b70ef62a99dd7ddfc94bf52")
@@ -65,9 +65,9 @@ def mom(directory: str, check: bool) -> None:
             print(f"mom case{n}: kernels and file differ by an RMS ratio of {ratio:.1e}")
             assert ratio < 1e-5
             continue
-        with fla_on_cpu.double(), in_double(module), torch.no_grad():
-            layer = layer.double()
-            (out, _, _, logits), ran = fla_on_cpu.scans(lambda: layer(u.double()[None]))
+        layer, x = layer.double(), u.double()[None]
+        with fla_on_cpu.double(), in_double(module), torch.no_grad(), OnlyDouble():
+            (out, _, _, logits), ran = fla_on_cpu.scans(lambda: layer(x))
         assert out.dtype == torch.float64
         scores = logits.softmax(-1)
         k = settings["topk"]

@@ -23,7 +23,7 @@ os.environ.setdefault("RWKV_FLOAT_MODE", "fp32")
 
 import torch  # noqa: E402
 import torch.utils.cpp_extension  # noqa: E402
-from official import Golden, Repository, randomise, weights  # noqa: E402
+from official import Golden, OnlyDouble, Repository, randomise, weights  # noqa: E402
 
 RWKV = Repository("BlinkDL/RWKV-LM", "524481d5099b38d9bc8ef1e89209161b86c8011b")
 SPIKEGPT = Repository("ridgerchu/SpikeGPT", "029f86f0536f2b2451524038fc9890cc76c2429e")
@@ -201,8 +201,9 @@ def spike_gpt(directory: str) -> None:
         for name in ("lif1", "lif2"):
             getattr(block, name).register_forward_hook(keep(name))
         with torch.no_grad():
-            block = block.double()
-            out = block(u.double()[None])[0]
+            block, given = block.double(), u.double()[None]
+            with OnlyDouble():
+                out = block(given)[0]
         for n, name in enumerate(("lif1", "lif2"), 1):
             lif = getattr(block, name)
             current, spikes = (x[:, 0] for x in kept[name])

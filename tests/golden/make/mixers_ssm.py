@@ -16,7 +16,7 @@ import sys
 import types
 
 import torch
-from official import Golden, Repository, weights
+from official import Golden, OnlyDouble, Repository, weights
 
 S4 = Repository("state-spaces/s4", "e757cef57d89e448c413de7325ed5601aceaac13")
 S5 = Repository("lindermanlab/S5", "3c18fdb6b06414da35e77b94b9cd855f6a95ef17")
@@ -57,7 +57,8 @@ def s4_block(module, settings: dict, t: int) -> dict:
         block = block.double()
         kernel = block.layer.kernel
         x = u.double()[None]
-        out, _ = block(x)
+        with OnlyDouble():
+            out, _ = block(x)
         convolution, _ = kernel(L=t)
         tensors |= {"u": u, "out": out[0], "kernel": convolution[0]}
         # After its first call the DPLR kernel holds C (I - A^L) in the place of C.

@@ -27,6 +27,7 @@ import tarfile
 import tempfile
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 OUT = pathlib.Path(__file__).resolve().parents[1]
 LIMIT = 150_000
@@ -86,6 +87,33 @@ def in_double(*modules):
             module.torch = own
 
 
+class OnlyDouble(TorchDispatchMode):
+    """Inside it no operation may give an f32 tensor: nothing was rounded on the way."""
+
+    def __init__(self, also: tuple = ()):
+        super().__init__()
+        self.exact = EXACT | set(also)
+
+    def __torch_dispatch__(self, function, _, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        results = out if isinstance(out, (tuple, list)) else [out]
+        for result in results:
+            if isinstance(result, torch.Tensor) and result.dtype in (torch.float32, torch.complex64):
+                # Constants and views of them lose nothing; arithmetic and conversion from f64 do.
+                name = function.__name__.split(".")[0]
+                assert name in self.exact, f"{function} gave {result.dtype}"
+                narrowed = name == "_to_copy" and args[0].dtype in (torch.float64, torch.complex128)
+                assert not narrowed, "an f64 tensor was rounded to f32"
+        return out
+
+
+EXACT = {
+    "_to_copy", "alias", "arange", "detach", "empty", "empty_like", "expand", "eye", "full",
+    "lift_fresh", "ones", "select", "slice", "t", "transpose", "unsqueeze", "view", "zeros",
+    "zeros_like",
+}
+
+
 def randomise(module: torch.nn.Module, keep: tuple = ()) -> None:
     """Gives every parameter values that no default hides: matrices of variance 1/fan-in, vectors
     around what they were initialised to, shares of the token before in [0, 1). Names that end in
@@ -113,11 +141,12 @@ def write(file: pathlib.Path, tensors: dict, metadata: dict) -> None:
     puts metadata in the order of a hash)."""
     # The library's order of tensors: widest type first, then by name.
     order = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
-    types = {torch.float64: "F64", torch.float32: "F32", torch.int64: "I64", torch.int32: "I32"}
+    types = {torch.float64: "F64", torch.float32: "F32", torch.int64: "I64",
+             torch.int32: "I32", torch.bfloat16: "BF16"}
     header, data = {"__metadata__": metadata}, b""
     for name in order:
         tensor = tensors[name].contiguous()
-        piece = tensor.numpy().tobytes()
+        piece = tensor.view(torch.uint8).numpy().tobytes()
         header[name] = {
             "dtype": types[tensor.dtype],
             "shape": list(tensor.shape),
