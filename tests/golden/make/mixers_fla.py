@@ -1,5 +1,6 @@
 """Writes the golden files of the mixers whose layer is in flash-linear-attention: delta_net,
-gated_delta_net, rwkv7, rwkv6, hgrn2, linear_attention, light_net and gsa.
+gated_delta_net, rwkv7, rwkv6, hgrn2, linear_attention, light_net, gsa, gla_layer and retnet_layer
+(gla and retnet hold their recurrences, see scans.py), and log_linear_attention, the recurrence only.
 
     python tests/golden/make/mixers_fla.py --fla DIR [--only ID]
 
@@ -14,6 +15,8 @@ outputs with the files (Triton 3.6.0 needs a numpy below 2.4 for it).
 """
 
 import argparse
+import importlib
+import math
 import warnings
 import zlib
 
@@ -37,8 +40,8 @@ class Maker:
             FLA,
             path,
             COMMAND,
-            official=f"the layer, its parameters and the recurrence ({naive})",
-            composed=PLAIN + ("; " + note if note else ""),
+            official=f"the layer, its parameters and the recurrence ({naive})" if "layers" in path else naive,
+            composed="; ".join(([PLAIN] if "layers" in path else []) + ([note] if note else [])),
         )
         self.check = load_file(OUT / f"{name}.safetensors") if check else None
         self.cases, self.scanned = 0, []
@@ -208,7 +211,56 @@ def gsa(check: bool) -> None:
     make.save()
 
 
-MAKERS = [delta_net, gated_delta_net, rwkv7, rwkv6, hgrn2, linear_attention, light_net, gsa]
+def gla_layer(check: bool) -> None:
+    from fla.layers import GatedLinearAttention
+
+    make = Maker("gla_layer", "fla/layers/gla.py, fla/ops/gla/naive.py", "naive_recurrent_gla", check)
+    base = dict(hidden_size=D, num_heads=2, expand_k=2 / 3, gate_low_rank_dim=5, layer_idx=0)
+    make.layer(GatedLinearAttention, base)
+    make.layer(GatedLinearAttention, base | dict(num_kv_heads=1, use_short_conv=True, conv_bias=True,
+                                                 use_output_gate=False, feature_map="relu", clamp_min=-0.04))
+    make.save()
+
+
+def retnet_layer(check: bool) -> None:
+    from fla.layers import MultiScaleRetention
+
+    make = Maker("retnet_layer", "fla/layers/multiscale_retention.py, fla/ops/simple_gla/naive.py",
+                 "naive_recurrent_simple_gla, rotary_embedding_ref", check,
+                 "the decay of a head, 1 - 2^(-5 - h), handed to the recurrence as its gate")
+    base = dict(hidden_size=D, num_heads=2, expand_k=2 / 3, expand_v=1.5, layer_idx=0)
+    make.layer(MultiScaleRetention, base)
+    make.layer(MultiScaleRetention, base | dict(num_kv_heads=1, use_short_conv=True, use_output_gate=False))
+    make.save()
+
+
+def log_linear_attention(check: bool) -> None:
+    """Only the recurrence, in its parallel form: the layer (LogLinearMamba2) asks for a GPU."""
+    if check:
+        return
+    path = "fla/ops/log_linear_attn/naive.py"
+    make = Maker("log_linear_attention", path, "naive_log_linear_attn", check,
+                 "nothing. Level 0 is the token itself; level l > 0, for a token at a position with bit l - 1 "
+                 "set, the 2^(l-1) tokens before the block of that size that holds it")
+    module = importlib.import_module("fla.ops.log_linear_attn.naive")
+    for t, h, k, v in [(T, 2, 8, 12), (16, 3, 5, 4)]:
+        levels = math.ceil(math.log2(t)) + 1
+        inputs = {
+            "q": torch.randn(t, h, k),
+            "k": torch.randn(t, h, k),
+            "v": torch.randn(t, h, v),
+            "log_decay": -torch.rand(t, h) / 4,
+            "level_scales": torch.nn.functional.softplus(torch.randn(t, h, levels)),
+        }
+        double = [x.double()[None] for x in inputs.values()]
+        with OnlyDouble():
+            o = module.naive_log_linear_attn(*double)[0]
+        make.golden.case({"levels": levels}, {f"scan.{n}": x for n, x in (inputs | {"o": o}).items()})
+    make.save()
+
+
+MAKERS = [delta_net, gated_delta_net, rwkv7, rwkv6, hgrn2, linear_attention, light_net, gsa, gla_layer,
+          retnet_layer, log_linear_attention]
 
 
 def main() -> None:
