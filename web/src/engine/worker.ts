@@ -4,6 +4,7 @@
  *
  * The wasm object may be used by one call at a time: messages wait in `inbox` while one is awaited.
  */
+import startFirst, { Lab as FirstLab } from '#first';
 import { compact } from '../views/types.ts';
 import type { CompleteLab, FromWorker, Lab, Progress, ToWorker } from './protocol.ts';
 
@@ -90,10 +91,9 @@ async function start(message: Extract<ToWorker, { type: 'start' }>): Promise<voi
     post({ type: 'ready', properties: engine.Lab.properties() });
     if (message.gpu) startGpu(made);
   } else {
-    const engine = await import('#first');
-    await engine.default(message.wasm ? { module_or_path: message.wasm } : undefined);
-    lab = new engine.Lab();
-    post({ type: 'ready', properties: engine.Lab.properties() });
+    await startFirst(message.wasm ? { module_or_path: message.wasm } : undefined);
+    lab = new FirstLab();
+    post({ type: 'ready', properties: FirstLab.properties() });
   }
 }
 
