@@ -1,6 +1,6 @@
 /**
- * The page's side of the engine. The latest request wins: answers to older settings are dropped by
- * their generation. A worker that trapped or hangs is replaced, and what it had been told is told again.
+ * The page's side of the engine. The latest request wins: of answers to older settings only pictures
+ * are taken, for while a slider is dragged there is always a newer one on its way. A worker that trapped or hangs is replaced, and what it had been told is told again.
  */
 import wasmUrl from '#wasm-url';
 import type { Panel } from '../views/types.ts';
@@ -9,7 +9,7 @@ import type { Configured, FromWorker, Need, Progress, Property, TextId, ToWorker
 export interface EngineListener {
   ready(properties: Property[]): void;
   configured(configured: Configured): void;
-  panel(panel: Panel): void;
+  panels(panels: Panel[]): void;
   progress(progress: Progress): void;
   /** The self-check on the GPU passed, or why there is no GPU. */
   gpu(ok: boolean, report: string): void;
@@ -63,6 +63,7 @@ export class EngineClient {
   private generation = 0;
   private query: string | undefined;
   private gpu = false;
+  private sight: string[] | undefined;
   /** What was fetched or dropped, kept for a worker that takes the place of a broken one. */
   private readonly models = new Map<string, Promise<ModelFiles>>();
   private readonly texts = new Map<string, Promise<Uint8Array>>();
@@ -101,6 +102,7 @@ export class EngineClient {
       (error: unknown) =>
         this.listener.failed(`The engine could not be started: ${String((error as Error).message)}.`),
     );
+    if (this.sight) this.look(this.sight);
     this.heartbeat ??= setInterval(() => this.beat(), PING_MS);
   }
 
@@ -117,6 +119,12 @@ export class EngineClient {
     this.gpu = gpu;
     this.generation += 1;
     this.send({ type: 'configure', generation: this.generation, query, gpu });
+  }
+
+  /** The panels in sight, which are drawn first. */
+  look(panels: string[]): void {
+    this.sight = panels;
+    this.send({ type: 'sight', panels });
   }
 
   giveModel(files: ModelFiles): void {
@@ -167,15 +175,13 @@ export class EngineClient {
         for (const need of message.configured.needs) void this.answer(need);
         this.listener.configured(message.configured);
         break;
-      case 'panel':
-        if (message.generation === this.generation) this.listener.panel(message.panel);
+      case 'panels':
+        this.listener.panels(message.panels);
+        this.pace(message.generation);
         break;
       case 'progress':
         if (message.generation === this.generation) this.listener.progress(message.progress);
         for (const notice of message.progress.notices) this.listener.told(notice);
-        break;
-      case 'panels-sent':
-        this.pace();
         break;
       case 'gpu':
         this.listener.gpu(message.ok, message.report);
@@ -244,13 +250,13 @@ export class EngineClient {
     return bytes;
   }
 
-  /** Asks for new pictures when the last ones are drawn and as much time again was left for the person. */
-  private pace(): void {
+  /** Tells the engine, and whoever measures, that pictures are on screen. */
+  private pace(generation: number): void {
     const worker = this.worker;
-    const before = performance.now();
     const drawn = (): void => {
-      const spent = performance.now() - before;
-      setTimeout(() => worker?.postMessage({ type: 'drawn' } satisfies ToWorker), spent);
+      performance.mark('drawn', { detail: generation });
+      performance.clearMarks('drawn');
+      worker?.postMessage({ type: 'drawn' } satisfies ToWorker);
     };
     // A hidden page draws no frames.
     if (document.hidden) drawn();
