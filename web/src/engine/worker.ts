@@ -11,7 +11,7 @@ import type { FromWorker, Lab, Progress, ToWorker } from './protocol.ts';
 /** One slice of work. */
 const SLICE_MS = 30;
 /** The slice before the first answer to a setting: a coarse picture soon is better than a finer one late. */
-const FIRST_SLICE_MS = 12;
+const FIRST_SLICE_MS = 20;
 /** Panels are read from wasm at most this often while work goes on. */
 const PANEL_INTERVAL_MS = 80;
 /** Progress is told at most this often. */
