@@ -13,13 +13,27 @@ const QUIET = [
   '--disable-sync',
 ];
 
-const LAB = 'http://localhost:4173';
-const GALLERY = 'http://localhost:4174';
+/** Two pages are served, on this port and the next one. */
+const PORT = Number(process.env['LINEARIUM_PORT'] ?? 4173);
+const LAB = `http://localhost:${PORT}`;
+const GALLERY = `http://localhost:${PORT + 1}`;
 const preview = (outDir: string, port: number): string =>
   `npx --no-install vite preview --mode gallery --outDir ${outDir} --port ${port} --strictPort`;
 
 /** `LINEARIUM_GALLERY_ONLY=1` runs what needs no engine. */
 const galleryOnly = process.env['LINEARIUM_GALLERY_ONLY'] === '1';
+/** `LINEARIUM_BENCH=FILE` measures, writes the numbers into FILE, and runs no test. */
+const measuring = process.env['LINEARIUM_BENCH'] !== undefined;
+
+const measurements = [
+  {
+    name: 'bench',
+    testDir: './bench',
+    testMatch: '*.bench.ts',
+    timeout: 600_000,
+    use: { baseURL: LAB, actionTimeout: 20_000, trace: 'off' as const, launchOptions: { executablePath, args: QUIET } },
+  },
+];
 
 export default defineConfig({
   testDir: '.',
@@ -34,7 +48,7 @@ export default defineConfig({
     trace: 'retain-on-failure',
     viewport: { width: 1280, height: 900 },
   },
-  projects: [
+  projects: measuring ? measurements : [
     {
       name: 'page',
       testDir: './page',
@@ -70,17 +84,17 @@ export default defineConfig({
         ]),
   ],
   webServer: [
-    {
-      command: `npm run --silent build:gallery && ${preview('dist-gallery', 4174)}`,
+    ...(measuring ? [] : [{
+      command: `npm run --silent build:gallery && ${preview('dist-gallery', PORT + 1)}`,
       cwd: '../../web',
       url: `${GALLERY}/gallery.html`,
       reuseExistingServer: true,
-    },
+    }]),
     ...(galleryOnly
       ? []
       : [
           {
-            command: preview('dist', 4173),
+            command: preview('dist', PORT),
             cwd: '../../web',
             url: LAB,
             reuseExistingServer: true,

@@ -115,6 +115,10 @@ impl Player for CpuPlayer {
 
 /// The SIMD level in the words of processor manuals.
 pub fn level_name(level: Level) -> String {
+    if cfg!(all(target_arch = "wasm32", target_feature = "simd128")) {
+        // The only level of such a build.
+        return "wasm simd128".to_owned();
+    }
     format!("{level:?}")
         .split('(')
         .next()

@@ -283,3 +283,36 @@ fn recall_is_measured_in_rounds_and_can_be_stopped() {
     assert_eq!(block_on(lab.advance(1.0)).state, "idle");
     assert!(lab.panel("recall").is_some());
 }
+
+#[test]
+fn only_a_shipped_model_is_said_to_have_been_compared() {
+    let said = |query: &str| {
+        let mut lab = lab(query);
+        finish(&mut lab);
+        ["decay", "receptive-field", "state", "cost"]
+            .map(|id| lab.panel(id).expect(id).provenance.tolerance)
+    };
+    let (compared, not) = ("transformers", "not compared");
+    for tolerance in said("context=64&model=llama-text-t256") {
+        assert!(
+            tolerance.contains(compared) && !tolerance.contains(not),
+            "{tolerance}"
+        );
+    }
+    for tolerance in said("context=64&model=random-gla") {
+        assert!(
+            tolerance.contains(not) && !tolerance.contains(compared),
+            "{tolerance}"
+        );
+    }
+    // Two models are told apart, two runs of one are not.
+    for tolerance in said("context=64&b.model=random-gla") {
+        assert!(
+            tolerance.contains(compared) && tolerance.contains(not),
+            "{tolerance}"
+        );
+    }
+    for tolerance in said("context=64&model=random-gla&b.window=8") {
+        assert_eq!(tolerance.matches(not).count(), 1, "{tolerance}");
+    }
+}

@@ -6,6 +6,7 @@
 //! else the machine does falls on all of them. A row is a ratio of times, ours to the peer's: of
 //! the shortest runs, and the median over the rounds.
 
+use crate::bench_drag;
 use crate::bench_setup::{self, Peers};
 use crate::process::Outcome;
 use crate::tree::{self, Tree};
@@ -127,12 +128,17 @@ const CASES: [Case; 5] = [
     },
 ];
 
+/// The name of the measurement that has no peer.
+const DRAG: &str = "drag";
+
 const MODEL: &str = "web/public/models/mamba2-passkey-t128";
 const TEXT: &str = "web/public/models/sample.txt";
 
 /// What the command line asks for.
 struct Request {
     cases: Vec<&'static Case>,
+    /// Whether the page's sliders are dragged too.
+    drag: bool,
     rounds: usize,
     seconds: f64,
     json: Option<PathBuf>,
@@ -141,6 +147,7 @@ struct Request {
 fn parse(arguments: &[String]) -> Outcome<Request> {
     let mut request = Request {
         cases: Vec::new(),
+        drag: false,
         rounds: 9,
         seconds: 0.3,
         json: None,
@@ -165,10 +172,12 @@ fn parse(arguments: &[String]) -> Outcome<Request> {
                     format!("--seconds takes a number of seconds above 0, not `{text}`")
                 })?;
             }
+            DRAG => request.drag = true,
             "--json" => request.json = Some(PathBuf::from(value()?)),
             name => {
                 let case = CASES.iter().find(|case| case.name == name).ok_or_else(|| {
-                    let names: Vec<&str> = CASES.iter().map(|case| case.name).collect();
+                    let names: Vec<&str> =
+                        CASES.iter().map(|case| case.name).chain([DRAG]).collect();
                     format!(
                         "bench knows no case `{name}`: there are {}",
                         names.join(", ")
@@ -178,8 +187,9 @@ fn parse(arguments: &[String]) -> Outcome<Request> {
             }
         }
     }
-    if request.cases.is_empty() {
+    if request.cases.is_empty() && !request.drag {
         request.cases = CASES.iter().collect();
+        request.drag = true;
     }
     Ok(request)
 }
@@ -302,13 +312,18 @@ fn median(mut values: Vec<f64>) -> f64 {
 /// Runs the cases, prints the table, and fails if a row has no peer or misses its goal.
 pub fn run(tree: &Tree, arguments: &[String]) -> Outcome<()> {
     let request = parse(arguments)?;
-    let programs = bench_setup::programs(tree)?;
-    let peers = bench_setup::peers(tree);
     let machine = bench_setup::machine(tree);
     println!("{machine}\n");
     let mut rows = Vec::new();
-    for case in &request.cases {
-        rows.extend(run_case(tree, case, &request, &programs, &peers)?);
+    if !request.cases.is_empty() {
+        let programs = bench_setup::programs(tree)?;
+        let peers = bench_setup::peers(tree);
+        for case in &request.cases {
+            rows.extend(run_case(tree, case, &request, &programs, &peers)?);
+        }
+    }
+    if request.drag {
+        rows.extend(bench_drag::run(tree, request.rounds)?);
     }
     let failed = rows
         .iter()
@@ -483,7 +498,9 @@ mod tests {
         let all = parse(&[]).expect("no arguments");
         assert_eq!(all.cases.len(), CASES.len());
         let one = parse(&words("prefill --rounds 3 --json out.json")).expect("one case");
-        assert_eq!((one.cases.len(), one.rounds), (1, 3));
+        assert_eq!((one.cases.len(), one.rounds, one.drag), (1, 3, false));
+        let drag = parse(&words("drag")).expect("the one without a peer");
+        assert!(drag.drag && drag.cases.is_empty() && all.drag);
         for (line, part) in [
             ("gallop", "no case `gallop`"),
             ("--rounds", "needs a value"),

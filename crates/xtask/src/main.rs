@@ -2,6 +2,7 @@
 
 mod audit;
 mod bench;
+mod bench_drag;
 mod bench_setup;
 mod build;
 mod check;
@@ -26,7 +27,8 @@ usage: cargo xtask COMMAND
   check                          format, lints, types, licences and advisories, size budget
   size                           gzipped size of the wasm and of the first load, against its budget
   bench [CASE...] [--rounds N] [--seconds S] [--json FILE]
-                                 our code against its peers in the same run, as ratios";
+                                 our code against its peers in the same run, as ratios,
+                                 and how soon the page answers a drag";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -129,4 +130,16 @@ pub fn in_directory(program: impl AsRef<OsStr>, directory: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(directory);
     command
+}
+/// The first of two neighbouring ports of this machine that nothing listens on: a page that someone
+/// else serves is not the one under test.
+pub fn free_ports() -> Outcome<u16> {
+    let listen = |port| TcpListener::bind(("127.0.0.1", port));
+    (0..20)
+        .find_map(|_| {
+            let first = listen(0).ok()?.local_addr().ok()?.port();
+            let both = listen(first).and(listen(first.checked_add(1)?));
+            both.is_ok().then_some(first)
+        })
+        .ok_or_else(|| "no two neighbouring ports of this machine are free".to_owned())
 }

@@ -225,6 +225,7 @@ impl<'a> Bench<'a> {
         let report = self.tree.at("target/xtask/playwright.json");
         tree::write(&report, "")?;
         let mut playwright = playwright_command(&web, &self.machine.chromium, &report);
+        playwright.env("LINEARIUM_PORT", process::free_ports()?.to_string());
         playwright
             .args(["test", "--config"])
             .arg(self.tree.at("tests/browser/playwright.config.ts"));

@@ -1,5 +1,5 @@
 /** `<linearium-lab>`: the whole lab. Its state is the query of the page's address. */
-import { html, LitElement, nothing, type TemplateResult } from 'lit';
+import { html, LitElement, nothing, type PropertyValues, type TemplateResult } from 'lit';
 import { customElement, query, state } from 'lit/decorators.js';
 import { repeat } from 'lit/directives/repeat.js';
 import { panels as outline } from 'virtual:content';
@@ -12,6 +12,7 @@ import type { Panel } from '../views/types.ts';
 import type { SettingDetail } from './controls.ts';
 import './controls.ts';
 import { FileDesk } from './files.ts';
+import type { LinPanel } from './panel.ts';
 import './panel.ts';
 import './words.ts';
 import { Playback } from './playback.ts';
@@ -67,6 +68,15 @@ export class LineariumLab extends LitElement implements EngineListener {
   private addressAt = 0;
   private push = false;
   private opened?: Promise<void>;
+  private readonly inSight = new Set<string>();
+  private readonly sight = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) {
+      const { name } = target as LinPanel;
+      if (isIntersecting) this.inSight.add(name);
+      else this.inSight.delete(name);
+    }
+    this.engine.look([...this.inSight]);
+  });
 
   constructor() {
     super();
@@ -100,9 +110,16 @@ export class LineariumLab extends LitElement implements EngineListener {
     removeEventListener('dragover', this.onDragOver);
     removeEventListener('dragleave', this.onDragLeave);
     removeEventListener('drop', this.onDrop);
+    this.sight.disconnect();
     this.playback.stop();
     clearTimeout(this.addressTimer);
     this.engine.stop();
+  }
+
+  override updated(changes: PropertyValues): void {
+    // What is observed already stays as it is.
+    if (changes.has('panelsById'))
+      for (const panel of this.renderRoot.querySelectorAll('lin-panel')) this.sight.observe(panel);
   }
 
   private readonly onTheme = (): void => {
@@ -190,14 +207,16 @@ export class LineariumLab extends LitElement implements EngineListener {
   }
 
   configured({ query: link, notices, facts }: Configured): void {
-    this.values = new URLSearchParams(link);
+    if (link !== this.values.toString()) this.values = new URLSearchParams(link);
     if (facts !== undefined) this.facts = facts;
     for (const notice of notices) this.tell(notice, false);
     this.writeAddress(link);
   }
 
-  panel(panel: Panel): void {
-    this.panelsById = new Map(this.panelsById).set(panel.id, panel);
+  panels(panels: Panel[]): void {
+    const all = new Map(this.panelsById);
+    for (const panel of panels) all.set(panel.id, panel);
+    this.panelsById = all;
     this.playback.answered();
   }
 

@@ -51,6 +51,10 @@ export class LinView extends LitElement {
         touch-action: pan-y;
         cursor: crosshair;
       }
+      /* Its size does not depend on what is drawn, so nothing around it is laid out again. */
+      .plot:not(.text) {
+        contain: size layout style;
+      }
       .plot svg,
       .plot canvas {
         display: block;
@@ -226,19 +230,19 @@ export class LinView extends LitElement {
   private waits = false;
   private hasDrawn = false;
   private height = 0;
+  private font = 11;
   private later?: ReturnType<typeof setTimeout>;
-  private readonly sight = new IntersectionObserver(
-    (entries) => {
-      this.near = entries[entries.length - 1].isIntersecting;
-      if (this.near && this.stale) this.requestUpdate();
-    },
-    { rootMargin: '200px' },
-  );
+  private readonly sight = new IntersectionObserver((entries) => {
+    this.near = entries[entries.length - 1].isIntersecting;
+    if (this.near && this.stale) this.requestUpdate();
+  });
 
   private drawn: Drawn = { base: html``, styles: [] };
   private stops: Stops = { count: 0, at: () => 0, near: () => 0 };
   private readonly sizes = new ResizeObserver((entries) => {
     const width = Math.floor(entries[0].contentRect.width);
+    // Asked for here, where the layout is known: anywhere else the question makes the page lay itself out.
+    this.font = Math.max(11, Math.min(15, Number.parseFloat(getComputedStyle(this).fontSize) * 0.72));
     if (width > 0 && width !== this.width) this.width = width;
   });
   private readonly moved = (): void => {
@@ -272,11 +276,10 @@ export class LinView extends LitElement {
 
   private frame(): Frame {
     const kind = this.view.kind;
-    const font = Math.max(11, Math.min(15, Number.parseFloat(getComputedStyle(this).fontSize) * 0.72));
     const rows = kind === 'heatmap' ? this.view.rows : 0;
     const usual = Math.round(Math.min(380, Math.max(240, this.width * 0.5)));
     const height = kind === 'heatmap' ? Math.max(usual, Math.min(460, 110 + rows * 14)) : usual;
-    return { width: this.width, height, palette: PALETTES[this.theme], font };
+    return { width: this.width, height, palette: PALETTES[this.theme], font: this.font };
   }
 
   private draw(): void {

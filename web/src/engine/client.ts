@@ -1,6 +1,7 @@
 /**
- * The page's side of the engine. The latest request wins: answers to older settings are dropped by
- * their generation. A worker that trapped or hangs is replaced, and what it had been told is told again.
+ * The page's side of the engine. The latest request wins: of answers to older settings only pictures
+ * are taken, for while a slider is dragged there is always a newer one on its way. A worker that
+ * trapped or hangs is replaced, and what it had been told is told again.
  *
  * The page opens with a small engine. The complete one is fetched when it is wanted: beside the small
  * one while the GPU is tried, and takes its place when the GPU has passed its self-check; or at once,
@@ -22,7 +23,7 @@ import type {
 export interface EngineListener {
   ready(properties: Property[]): void;
   configured(configured: Configured): void;
-  panel(panel: Panel): void;
+  panels(panels: Panel[]): void;
   progress(progress: Progress): void;
   /** The self-check on the GPU passed, or why there is no GPU. */
   gpu(ok: boolean, report: string): void;
@@ -86,6 +87,7 @@ export class EngineClient {
   private generation = 0;
   private query: string | undefined;
   private gpu = false;
+  private sight: string[] | undefined;
   /** What was fetched or dropped, kept for a worker that takes the place of a broken one. */
   private readonly models = new Map<string, Promise<ModelFiles>>();
   private readonly texts = new Map<string, Promise<Uint8Array>>();
@@ -133,6 +135,7 @@ export class EngineClient {
       event.preventDefault();
       if (worker === this.worker) this.replace(event.message || 'its worker could not be loaded', false);
     };
+    if (this.sight) this.look(this.sight);
   }
 
   private open(): Worker {
@@ -213,6 +216,12 @@ export class EngineClient {
     this.send({ type: 'configure', generation: this.generation, query, gpu });
   }
 
+  /** The panels in sight, which are drawn first. */
+  look(panels: string[]): void {
+    this.sight = panels;
+    this.send({ type: 'sight', panels });
+  }
+
   giveModel(files: ModelFiles): void {
     this.models.set('file', Promise.resolve(files));
     this.given.delete('model file');
@@ -264,18 +273,16 @@ export class EngineClient {
         else for (const need of message.configured.needs) void this.answer(need);
         this.listener.configured(message.configured);
         break;
-      case 'panel':
+      case 'panels':
         this.shown = true;
-        if (message.generation === this.generation) this.listener.panel(message.panel);
+        this.listener.panels(message.panels);
+        this.pace(message.generation);
         break;
       case 'progress':
         if (message.generation === this.generation) this.listener.progress(message.progress);
         // The first answer waits for nothing.
         if (message.progress.state === 'idle' || this.shown) this.tryGpu();
         for (const notice of message.progress.notices) this.listener.told(notice);
-        break;
-      case 'panels-sent':
-        this.pace();
         break;
       case 'gpu':
         this.listener.gpu(message.ok, message.report);
@@ -344,13 +351,13 @@ export class EngineClient {
     return bytes;
   }
 
-  /** Asks for new pictures when the last ones are drawn and as much time again was left for the person. */
-  private pace(): void {
+  /** Tells the engine, and whoever measures, that pictures are on screen. */
+  private pace(generation: number): void {
     const worker = this.worker;
-    const before = performance.now();
     const drawn = (): void => {
-      const spent = performance.now() - before;
-      setTimeout(() => worker?.postMessage({ type: 'drawn' } satisfies ToWorker), spent);
+      performance.mark('drawn', { detail: generation });
+      performance.clearMarks('drawn');
+      worker?.postMessage({ type: 'drawn' } satisfies ToWorker);
     };
     // A hidden page draws no frames.
     if (document.hidden) drawn();

@@ -95,17 +95,18 @@ export type ToWorker =
   | { type: 'cancel' }
   | { type: 'lose-gpu' }
   | { type: 'report'; ticket: number }
-  /** The panels sent last are on screen, and the page has had time for other things. */
+  /** The panels sent last are on screen. */
   | { type: 'drawn' }
+  /** The panels that are in sight, by id: while settings change only these are sent. */
+  | { type: 'sight'; panels: string[] }
   | { type: 'ping' };
 
 export type FromWorker =
   | { type: 'ready'; properties: Property[] }
   | { type: 'configured'; generation: number; configured: Configured }
   | { type: 'model'; id: string; description: string }
-  | { type: 'panel'; generation: number; panel: Panel }
-  /** All panels that changed have been sent. */
-  | { type: 'panels-sent' }
+  /** To be answered with `drawn`. */
+  | { type: 'panels'; generation: number; panels: Panel[] }
   | { type: 'progress'; generation: number; progress: Progress }
   | { type: 'gpu'; ok: boolean; report: string }
   | { type: 'error'; about: string; sentence: string }

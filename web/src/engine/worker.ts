@@ -5,15 +5,21 @@
  * The wasm object may be used by one call at a time: messages wait in `inbox` while one is awaited.
  */
 import startFirst, { Lab as FirstLab } from '#first';
-import { compact } from '../views/types.ts';
+import { compact, type Panel } from '../views/types.ts';
 import type { CompleteLab, FromWorker, Lab, Progress, ToWorker } from './protocol.ts';
 
 /** One slice of work. */
 const SLICE_MS = 30;
+/** The slice before the first answer to a setting: a coarse picture soon is better than a finer one late. */
+const FIRST_SLICE_MS = 20;
 /** Panels are read from wasm at most this often while work goes on. */
 const PANEL_INTERVAL_MS = 80;
+/** Progress is told at most this often. */
+const PROGRESS_INTERVAL_MS = 60;
 /** A newer setting waits this long for the first answer to the one before, so that a drag shows pictures. */
 const FIRST_ANSWER_MS = 80;
+/** Panels out of sight are sent when the settings have not changed for so long. */
+const SETTLED_MS = 250;
 /** So long at most panels are held back for a page that has not drawn the ones before. */
 const DRAWING_LIMIT_MS = 2_000;
 /** An awaited call that is not back by then will not come back: the GPU driver hangs. */
@@ -44,7 +50,13 @@ let gpuTried = false;
 let configuredAt = 0;
 let answered = true;
 let panelsAt = 0;
+let progressAt = 0;
 let drawing = false;
+/** Files are missing: what the engine holds is for other settings. */
+let waiting = false;
+/** Wakes the queue for panels that are sent when the settings have settled. */
+let later: ReturnType<typeof setTimeout> | undefined;
+let sight: ReadonlySet<string> | undefined;
 const changed = new Set<string>();
 /** Panels that the page has. */
 const shown = new Set<string>();
@@ -105,8 +117,6 @@ function configure(message: Extract<ToWorker, { type: 'configure' }>): void {
   // Also what needs no new work is drawn for the new settings: another head, a shorter context.
   changed.clear();
   for (const id of shown) changed.add(id);
-  // The first answer to a new setting waits for nothing.
-  panelsAt = -Infinity;
   configuredAt = performance.now();
   answered = false;
   working = true;
@@ -151,6 +161,9 @@ async function handle(message: ToWorker): Promise<void> {
     case 'report':
       post({ type: 'report', ticket: message.ticket, text: lab!.report() });
       return;
+    case 'sight':
+      sight = new Set(message.panels);
+      return;
     case 'drawn':
     case 'ping':
       return;
@@ -164,7 +177,9 @@ function takeMessages(): ToWorker[] {
     inbox = inbox.filter((m) => m.type !== 'start');
     return start;
   }
-  const waitForAnswer = working && !answered && performance.now() - configuredAt < FIRST_ANSWER_MS;
+  // While the page draws, nothing can be shown, and what is begun now is newer when it can.
+  const waitForAnswer =
+    working && !answered && !drawing && performance.now() - configuredAt < FIRST_ANSWER_MS;
   const newest = inbox.findLastIndex((m) => m.type === 'configure');
   const taken: ToWorker[] = [];
   const kept: ToWorker[] = [];
@@ -176,35 +191,49 @@ function takeMessages(): ToWorker[] {
   return taken;
 }
 
+/**
+ * Sends what changed, at the page's pace: it gets new pictures when it has drawn the ones before. While
+ * settings change it gets those in sight only.
+ */
 function sendPanels(): void {
+  if (changed.size === 0 || waiting) return;
+  const now = performance.now();
+  if (drawing && now - panelsAt < DRAWING_LIMIT_MS) return;
+  if (working && answered && now - panelsAt < PANEL_INTERVAL_MS) return;
+  const settled = now - configuredAt >= SETTLED_MS;
+  const panels: Panel[] = [];
+  const buffers: ArrayBuffer[] = [];
   for (const id of changed) {
+    if (sight && !sight.has(id) && !settled) continue;
+    changed.delete(id);
     const raw = lab!.panel(id);
     if (!raw) continue;
-    const { panel, buffers } = compact(raw);
-    post({ type: 'panel', generation, panel }, buffers);
+    const compacted = compact(raw);
+    panels.push(compacted.panel);
+    buffers.push(...compacted.buffers);
     shown.add(id);
-    answered = true;
   }
-  changed.clear();
-  panelsAt = performance.now();
+  answered = true;
+  clearTimeout(later);
+  if (changed.size > 0 && !working)
+    later = setTimeout(() => void serve(), configuredAt + SETTLED_MS - now + 1);
+  if (panels.length === 0) return;
+  panelsAt = now;
   drawing = true;
-  post({ type: 'panels-sent' });
-}
-
-/** The page sets the pace: it gets new pictures when it has drawn the ones before. */
-function mayShow(): boolean {
-  const waited = performance.now() - panelsAt;
-  return waited >= DRAWING_LIMIT_MS || (waited >= PANEL_INTERVAL_MS && !drawing);
+  post({ type: 'panels', generation, panels }, buffers);
 }
 
 async function slice(): Promise<void> {
-  const progress: Progress = await within(lab!.advance(SLICE_MS), CALL_LIMIT_MS);
+  const budget = answered ? SLICE_MS : FIRST_SLICE_MS;
+  const progress: Progress = await within(lab!.advance(budget), CALL_LIMIT_MS);
   working = progress.state === 'working';
+  waiting = progress.state === 'waiting';
   for (const id of progress.changed) changed.add(id);
-  if (!working) answered = true;
-  // While files are missing, what the engine holds is for other settings.
-  if (changed.size > 0 && progress.state !== 'waiting' && (!working || mayShow())) sendPanels();
-  post({ type: 'progress', generation, progress });
+  const now = performance.now();
+  if (!working || progress.notices.length > 0 || now - progressAt >= PROGRESS_INTERVAL_MS) {
+    progressAt = now;
+    post({ type: 'progress', generation, progress });
+  }
 }
 
 /**
@@ -244,7 +273,11 @@ async function serve(): Promise<void> {
         }
       }
       if (lab && working) await slice();
-      else if (!lab || inbox.length === 0) break;
+      else if (!lab || inbox.length === 0) {
+        if (lab) sendPanels();
+        break;
+      }
+      sendPanels();
       if (complete && gpuWanted && !gpuTried && answered && generation > 0) startGpu(complete);
       await breathe();
     }
@@ -262,10 +295,7 @@ scope.onmessage = (event: MessageEvent<ToWorker>) => {
     post({ type: 'pong' });
     return;
   }
-  if (event.data.type === 'drawn') {
-    drawing = false;
-    return;
-  }
-  inbox.push(event.data);
+  if (event.data.type === 'drawn') drawing = false;
+  else inbox.push(event.data);
   void serve();
 };
