@@ -6,6 +6,10 @@
 //! random weights in [`RANDOM_MODELS`].
 
 pub mod attention;
+#[cfg(feature = "zoo")]
+pub mod delta_net;
+#[cfg(feature = "zoo")]
+pub mod gated_delta_net;
 pub mod gla;
 pub mod retnet;
 pub mod s6;
