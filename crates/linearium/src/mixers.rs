@@ -12,6 +12,8 @@ pub mod delta_net;
 pub mod gated_delta_net;
 pub mod gla;
 pub mod retnet;
+#[cfg(feature = "zoo")]
+pub mod rwkv7;
 pub mod s6;
 pub mod ssd;
 

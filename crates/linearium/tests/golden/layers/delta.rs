@@ -3,7 +3,10 @@
 use linearium::delta_layer::{KeyActivation, KeyNorm, Options};
 use linearium::mixers::delta_net::{self, DeltaNet};
 use linearium::mixers::gated_delta_net::{self, GatedDeltaNet};
-use linearium::mixers::{Mixer, Size};
+use linearium::mixers::rwkv7::{Ranks, Rwkv7};
+use linearium::mixers::{
+    Columns, Context, Definition, Mixer, Planner, Shape, Size, StepState, Taps, Weights,
+};
 
 use super::Layer;
 use crate::golden::Golden;
@@ -93,5 +96,71 @@ pub fn layers() -> Vec<Layer> {
                 Ok(Box::new(mixer))
             })
         });
-    delta.chain(gated).collect()
+    delta.chain(gated).chain(rwkv7()).collect()
+}
+
+fn rwkv7() -> impl Iterator<Item = Layer> {
+    let size = Size {
+        width: 24,
+        heads: 2,
+        key: 12,
+        value: 12,
+    };
+    let ranks = Ranks {
+        decay: 6,
+        erase: 5,
+        value: 4,
+        gate: 8,
+    };
+    (0..2).map(move |case| {
+        layer("rwkv7", case, |golden| {
+            let first = case == 0;
+            let mixer = Rwkv7::load(&mut golden.weights(), &size, &ranks, 1e-5, first)?;
+            Ok(if first {
+                Box::new(mixer)
+            } else {
+                Box::new(Later {
+                    mixer,
+                    first: golden.input("v_first").into(),
+                })
+            })
+        })
+    })
+}
+
+/// A layer behind a first one of which only the values are known.
+struct Later {
+    mixer: Rwkv7,
+    /// `[T, HV]`.
+    first: Weights,
+}
+
+impl Mixer for Later {
+    fn definition(&self) -> &'static Definition {
+        self.mixer.definition()
+    }
+
+    fn shape(&self) -> Shape {
+        self.mixer.shape()
+    }
+
+    fn weights(&self) -> Vec<&Weights> {
+        self.mixer.weights()
+    }
+
+    fn step(&self, state: &mut StepState, u: &[f64], context: &Context<'_>) -> Vec<f64> {
+        let width = self.mixer.size.heads * self.mixer.size.value;
+        let row = &self.first[state.position * width..][..width];
+        state.position += 1;
+        let row = row.iter().map(|&v| v.into()).collect();
+        context.left.borrow_mut().insert("v_first", row);
+        self.mixer.step(state, u, context)
+    }
+
+    fn plan(&self, p: &mut Planner) -> Taps {
+        let width = self.mixer.size.heads * self.mixer.size.value;
+        let rows = p.weight("v_first", &self.first);
+        p.leave("v_first", Columns::all(rows, width));
+        self.mixer.plan(p)
+    }
 }
