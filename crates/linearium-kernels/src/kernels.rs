@@ -6,12 +6,18 @@
 //! columns out of a wider packed buffer. Zero rows are allowed everywhere and change nothing.
 
 pub mod activate;
+#[cfg(feature = "zoo")]
+pub mod bonus;
 pub mod causal_conv;
 pub mod cross_entropy;
 pub mod delay;
 pub mod embed;
 pub mod exp_multiply;
 pub mod matmul;
+#[cfg(feature = "zoo")]
+pub mod normalise;
+#[cfg(feature = "zoo")]
+pub mod pointwise;
 pub mod rms_norm;
 pub mod rotary;
 pub mod scaled_add;
@@ -30,12 +36,18 @@ use crate::recording::Kernel;
 /// Every kernel, for the conformance suite and the start-up canary.
 pub static ALL: &[&Kernel] = &[
     &activate::KERNEL,
+    #[cfg(feature = "zoo")]
+    &bonus::KERNEL,
     &causal_conv::KERNEL,
     &cross_entropy::KERNEL,
     &delay::KERNEL,
     &embed::KERNEL,
     &exp_multiply::KERNEL,
     &matmul::KERNEL,
+    #[cfg(feature = "zoo")]
+    &normalise::KERNEL,
+    #[cfg(feature = "zoo")]
+    &pointwise::KERNEL,
     &rms_norm::KERNEL,
     &rotary::KERNEL,
     &scaled_add::KERNEL,

@@ -6,8 +6,14 @@
 //! random weights in [`RANDOM_MODELS`].
 
 pub mod attention;
+#[cfg(feature = "zoo")]
+pub mod delta_net;
+#[cfg(feature = "zoo")]
+pub mod gated_delta_net;
 pub mod gla;
 pub mod retnet;
+#[cfg(feature = "zoo")]
+pub mod rwkv7;
 pub mod s6;
 pub mod ssd;
 

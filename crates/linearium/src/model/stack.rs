@@ -11,7 +11,7 @@ use crate::plan::{Columns, Io, PlannedPass, Planner};
 use crate::random::Random;
 use crate::recording::{BufferId, Layout, NONE, Recording};
 #[cfg(feature = "zoo")]
-use crate::step::{linear, rms_norm, silu};
+use crate::step::{Left, linear, rms_norm, silu};
 
 /// A gated feed-forward layer: `down(silu(gate(u)) * up(u))`.
 pub struct FeedForward {
@@ -145,9 +145,14 @@ impl Stack {
         let row = &self.embedding[token as usize * d..][..d];
         let mut x: Vec<f64> = row.iter().map(|&v| f64::from(v)).collect();
         let add = |x: &mut Vec<f64>, y: Vec<f64>| x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
+        let left = Left::default();
         for (layer, (block, state)) in self.blocks.iter().zip(states).enumerate() {
             let u = rms_norm(&x, &block.norm, d, eps);
-            let context = Context { change, layer };
+            let context = Context {
+                change,
+                layer,
+                left: &left,
+            };
             add(&mut x, block.mixer.step(state, &u, &context));
             if let Some(f) = &block.feed_forward {
                 let u = rms_norm(&x, &f.norm, d, eps);

@@ -8,4 +8,6 @@ mod delta;
 mod gates;
 mod harness;
 mod linear;
+#[cfg(feature = "zoo")]
+mod pointwise;
 mod scans;
