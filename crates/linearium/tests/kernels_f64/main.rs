@@ -8,3 +8,5 @@ mod gates;
 mod harness;
 mod linear;
 mod scans;
+#[cfg(feature = "zoo")]
+mod state_space;
