@@ -7,6 +7,10 @@
 
 pub mod attention;
 pub mod gla;
+#[cfg(feature = "zoo")]
+pub mod min_gru;
+#[cfg(feature = "zoo")]
+pub mod min_lstm;
 pub mod retnet;
 pub mod s6;
 pub mod ssd;

@@ -2,6 +2,7 @@
 //! declares its buffers and notes a pass in which only the number of tokens and the position are
 //! open. A recording is those passes with both filled in.
 
+pub mod elementwise_scan;
 mod operations;
 pub mod outer_scan;
 

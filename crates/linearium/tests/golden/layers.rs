@@ -1,5 +1,8 @@
 //! Whole layers with the weights of official ones, as the golden files hold them.
 
+#[path = "layers/state_space.rs"]
+mod state_space;
+
 use linearium::mixers::{Change, Columns, Context, Mixer, Planner, StepState};
 use linearium::plan::{Io, rotary_angles};
 use linearium::player::Player;
@@ -26,7 +29,9 @@ pub struct Layer {
 
 /// The layers of all golden files that hold layers.
 pub fn all() -> Vec<Layer> {
-    Vec::new()
+    let mut all = Vec::new();
+    all.extend(state_space::layers());
+    all
 }
 
 /// Root mean square of the difference over root mean square of the reference.
