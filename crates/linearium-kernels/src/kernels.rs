@@ -13,6 +13,8 @@ pub mod cross_entropy;
 pub mod delay;
 pub mod embed;
 pub mod exp_multiply;
+#[cfg(feature = "zoo")]
+pub mod gate;
 pub mod matmul;
 #[cfg(feature = "zoo")]
 pub mod normalise;
@@ -22,11 +24,17 @@ pub mod rms_norm;
 pub mod rotary;
 pub mod scaled_add;
 #[cfg(feature = "zoo")]
+pub mod scan_complex;
+#[cfg(feature = "zoo")]
 pub mod scan_delta;
 pub mod scan_elementwise;
 pub mod scan_outer;
+#[cfg(feature = "zoo")]
+pub mod scan_wkv;
 mod simd_math;
 pub mod softmax_attention;
+#[cfg(feature = "zoo")]
+pub mod spike;
 pub mod state_norm;
 pub mod swiglu;
 pub mod window_sum;
@@ -43,6 +51,8 @@ pub static ALL: &[&Kernel] = &[
     &delay::KERNEL,
     &embed::KERNEL,
     &exp_multiply::KERNEL,
+    #[cfg(feature = "zoo")]
+    &gate::KERNEL,
     &matmul::KERNEL,
     #[cfg(feature = "zoo")]
     &normalise::KERNEL,
@@ -52,10 +62,16 @@ pub static ALL: &[&Kernel] = &[
     &rotary::KERNEL,
     &scaled_add::KERNEL,
     #[cfg(feature = "zoo")]
+    &scan_complex::KERNEL,
+    #[cfg(feature = "zoo")]
     &scan_delta::KERNEL,
     &scan_elementwise::KERNEL,
     &scan_outer::KERNEL,
+    #[cfg(feature = "zoo")]
+    &scan_wkv::KERNEL,
     &softmax_attention::KERNEL,
+    #[cfg(feature = "zoo")]
+    &spike::KERNEL,
     &state_norm::KERNEL,
     &swiglu::KERNEL,
     &window_sum::KERNEL,

@@ -11,6 +11,10 @@ pub mod delta_net;
 #[cfg(feature = "zoo")]
 pub mod gated_delta_net;
 pub mod gla;
+#[cfg(feature = "zoo")]
+pub mod min_gru;
+#[cfg(feature = "zoo")]
+pub mod min_lstm;
 pub mod retnet;
 #[cfg(feature = "zoo")]
 pub mod rwkv7;

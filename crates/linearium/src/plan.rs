@@ -4,6 +4,7 @@
 
 #[cfg(feature = "zoo")]
 pub mod delta_scan;
+pub mod elementwise_scan;
 mod operations;
 pub mod outer_scan;
 #[cfg(feature = "zoo")]

@@ -3,6 +3,8 @@
 use super::{Columns, Planner};
 use crate::kernels::activate::{self, Activate};
 use crate::kernels::causal_conv::{self, CausalConv};
+#[cfg(feature = "zoo")]
+use crate::kernels::gate::{self, Gate};
 use crate::kernels::matmul::{self, Matmul};
 use crate::kernels::rms_norm::{self as norm, RmsNorm};
 use crate::kernels::rotary::{self, Rotary};
@@ -216,6 +218,19 @@ impl Planner {
         multiplier: f32,
     ) -> Columns {
         let out = self.rows(name, x.width);
+        self.combine_into(x, y, (d, per), multiply, multiplier, out.buffer);
+        out
+    }
+
+    fn combine_into(
+        &mut self,
+        x: Columns,
+        y: Columns,
+        (d, per): (Option<BufferId>, usize),
+        multiply: bool,
+        multiplier: f32,
+        out: BufferId,
+    ) {
         self.push(
             &scaled_add::KERNEL,
             &ScaledAdd {
@@ -229,9 +244,8 @@ impl Planner {
                 multiplier,
             },
             &[x.buffer, y.buffer, d.unwrap_or(NONE)],
-            &[out.buffer],
+            &[out],
         );
-        out
     }
 
     /// `silu(gate) * up`.
@@ -270,5 +284,56 @@ impl Planner {
             &[out.buffer],
         );
         out
+    }
+
+    /// A gate of `kernels/gate.rs`: `f(x) * y`, or f(x) alone.
+    #[cfg(feature = "zoo")]
+    pub fn gate(&mut self, name: &str, function: u32, x: Columns, y: Option<Columns>) -> Columns {
+        let out = self.rows(name, x.width);
+        let factor = y.unwrap_or(Columns::all(NONE, 0));
+        self.push(
+            &gate::KERNEL,
+            &Gate {
+                t: 0,
+                width: x.width as u32,
+                x_stride: x.stride as u32,
+                x_offset: x.offset as u32,
+                function,
+                has_y: y.is_some().into(),
+                y_stride: factor.stride as u32,
+                y_offset: factor.offset as u32,
+            },
+            &[x.buffer, factor.buffer],
+            &[out.buffer],
+        );
+        out
+    }
+
+    /// The last operation of a layer without a projection: `residual + x`.
+    #[cfg(feature = "zoo")]
+    pub fn add_out(&mut self, x: Columns) {
+        let out = self.io.out;
+        self.combine_into(
+            Columns::all(self.io.residual, x.width),
+            x,
+            (None, 1),
+            false,
+            1.0,
+            out,
+        );
+    }
+
+    /// `f x_t + (1 - f) x_{t-1}` for each column, x whole rows, where x_{-1} is 0: the token shift of
+    /// RWKV-4.
+    #[cfg(feature = "zoo")]
+    pub fn shift_tokens<const N: usize>(
+        &mut self,
+        x: Columns,
+        shares: [(&str, &Weights); N],
+    ) -> [Columns; N] {
+        let before = self.rows("token before", x.width);
+        self.delay_into("token before", x, 1, before);
+        let change = self.add("change of token", x, before, None, -1.0);
+        shares.map(|(name, share)| self.add(name, before, change, Some(share), 1.0))
     }
 }

@@ -306,7 +306,8 @@ struct Wanted {
 
 impl Wanted {
     fn rows(&mut self, c: Columns, t: usize) -> usize {
-        let range = 0..c.stride * t;
+        // Columns that all tokens share have one row.
+        let range = 0..(c.stride * t).max(c.offset + c.width);
         if let Some(i) = self
             .parts
             .iter()
@@ -333,8 +334,8 @@ impl Wanted {
 
 /// Appends columns `first..first + width` (counted within `c`) of `t` rows.
 fn pick(out: &mut Vec<f32>, rows: &[f32], c: &Columns, first: usize, width: usize, t: usize) {
-    for row in rows.chunks_exact(c.stride).take(t) {
-        out.extend_from_slice(&row[c.offset + first..][..width]);
+    for row in 0..t {
+        out.extend_from_slice(&rows[row * c.stride + c.offset + first..][..width]);
     }
 }
 

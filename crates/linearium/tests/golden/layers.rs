@@ -2,6 +2,8 @@
 
 #[path = "layers/delta.rs"]
 mod delta;
+#[path = "layers/state_space.rs"]
+mod state_space;
 
 use linearium::mixers::{Change, Columns, Context, Mixer, Planner, StepState};
 use linearium::plan::{Io, rotary_angles};
@@ -30,7 +32,9 @@ pub struct Layer {
 
 /// The layers of all golden files that hold layers.
 pub fn all() -> Vec<Layer> {
-    delta::layers()
+    let mut all = delta::layers();
+    all.extend(state_space::layers());
+    all
 }
 
 /// Root mean square of the difference over root mean square of the reference.

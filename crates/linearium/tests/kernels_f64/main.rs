@@ -11,3 +11,5 @@ mod linear;
 #[cfg(feature = "zoo")]
 mod pointwise;
 mod scans;
+#[cfg(feature = "zoo")]
+mod state_space;
