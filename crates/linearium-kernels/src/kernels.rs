@@ -20,11 +20,17 @@ pub mod normalise;
 pub mod pointwise;
 pub mod rms_norm;
 pub mod rotary;
+#[cfg(feature = "zoo")]
+pub mod route;
+#[cfg(feature = "zoo")]
+pub mod running_softmax;
 pub mod scaled_add;
 #[cfg(feature = "zoo")]
 pub mod scan_delta;
 pub mod scan_elementwise;
 pub mod scan_outer;
+#[cfg(feature = "zoo")]
+pub mod score_attention;
 mod simd_math;
 pub mod softmax_attention;
 pub mod state_norm;
@@ -50,11 +56,17 @@ pub static ALL: &[&Kernel] = &[
     &pointwise::KERNEL,
     &rms_norm::KERNEL,
     &rotary::KERNEL,
+    #[cfg(feature = "zoo")]
+    &route::KERNEL,
+    #[cfg(feature = "zoo")]
+    &running_softmax::KERNEL,
     &scaled_add::KERNEL,
     #[cfg(feature = "zoo")]
     &scan_delta::KERNEL,
     &scan_elementwise::KERNEL,
     &scan_outer::KERNEL,
+    #[cfg(feature = "zoo")]
+    &score_attention::KERNEL,
     &softmax_attention::KERNEL,
     &state_norm::KERNEL,
     &swiglu::KERNEL,

@@ -1,7 +1,11 @@
 //! Whole layers with the weights of official ones, as the golden files hold them.
 
+#[path = "layers/attention.rs"]
+mod attention;
 #[path = "layers/delta.rs"]
 mod delta;
+#[path = "layers/softmax.rs"]
+mod softmax;
 
 use linearium::mixers::{Change, Columns, Context, Mixer, Planner, StepState};
 use linearium::plan::{Io, rotary_angles};
@@ -30,7 +34,10 @@ pub struct Layer {
 
 /// The layers of all golden files that hold layers.
 pub fn all() -> Vec<Layer> {
-    delta::layers()
+    [attention::layers(), delta::layers(), softmax::layers()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Root mean square of the difference over root mean square of the reference.
