@@ -13,8 +13,6 @@ pub mod cross_entropy;
 pub mod delay;
 pub mod embed;
 pub mod exp_multiply;
-#[cfg(feature = "zoo")]
-pub mod gate;
 pub mod matmul;
 #[cfg(feature = "zoo")]
 pub mod normalise;
@@ -22,6 +20,10 @@ pub mod normalise;
 pub mod pointwise;
 pub mod rms_norm;
 pub mod rotary;
+#[cfg(feature = "zoo")]
+pub mod route;
+#[cfg(feature = "zoo")]
+pub mod running_softmax;
 pub mod scaled_add;
 #[cfg(feature = "zoo")]
 pub mod scan_complex;
@@ -31,6 +33,8 @@ pub mod scan_elementwise;
 pub mod scan_outer;
 #[cfg(feature = "zoo")]
 pub mod scan_wkv;
+#[cfg(feature = "zoo")]
+pub mod score_attention;
 mod simd_math;
 pub mod softmax_attention;
 #[cfg(feature = "zoo")]
@@ -51,8 +55,6 @@ pub static ALL: &[&Kernel] = &[
     &delay::KERNEL,
     &embed::KERNEL,
     &exp_multiply::KERNEL,
-    #[cfg(feature = "zoo")]
-    &gate::KERNEL,
     &matmul::KERNEL,
     #[cfg(feature = "zoo")]
     &normalise::KERNEL,
@@ -60,6 +62,10 @@ pub static ALL: &[&Kernel] = &[
     &pointwise::KERNEL,
     &rms_norm::KERNEL,
     &rotary::KERNEL,
+    #[cfg(feature = "zoo")]
+    &route::KERNEL,
+    #[cfg(feature = "zoo")]
+    &running_softmax::KERNEL,
     &scaled_add::KERNEL,
     #[cfg(feature = "zoo")]
     &scan_complex::KERNEL,
@@ -69,6 +75,8 @@ pub static ALL: &[&Kernel] = &[
     &scan_outer::KERNEL,
     #[cfg(feature = "zoo")]
     &scan_wkv::KERNEL,
+    #[cfg(feature = "zoo")]
+    &score_attention::KERNEL,
     &softmax_attention::KERNEL,
     #[cfg(feature = "zoo")]
     &spike::KERNEL,

@@ -12,6 +12,8 @@ pub mod delta_net;
 pub mod gated_delta_net;
 pub mod gla;
 #[cfg(feature = "zoo")]
+pub mod light_net;
+#[cfg(feature = "zoo")]
 pub mod min_gru;
 #[cfg(feature = "zoo")]
 pub mod min_lstm;
@@ -20,6 +22,8 @@ pub mod retnet;
 pub mod rwkv7;
 pub mod s6;
 pub mod ssd;
+#[cfg(feature = "zoo")]
+pub mod window_attention;
 
 use std::sync::Arc;
 
@@ -226,4 +230,34 @@ pub enum Decay {
     Turning(Weights, Weights),
     /// No decay: softmax attention, whose weights are normalised scores.
     Softmax,
+    /// No decay: weights that are another function of scores.
+    #[cfg(feature = "zoo")]
+    Scores(Scores),
+}
+
+/// Weights by scores: `M[i, j] = f(scale q_i . k_j + bias[i - j])`, for those j in the window whose
+/// distance `i - j` is a multiple of the dilation.
+#[cfg(feature = "zoo")]
+#[derive(Clone, Debug)]
+pub struct Scores {
+    /// f.
+    pub function: ScoreFunction,
+    /// `[H, distances]`, or `[distances]` for all heads; a distance beyond has the last one.
+    pub bias: Weights,
+    /// Length of the bias of a head; 0 for none.
+    pub distances: usize,
+    /// Distance from one token that is seen to the next.
+    pub dilation: usize,
+}
+
+/// What weights are of scores.
+#[cfg(feature = "zoo")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScoreFunction {
+    /// Softmax over j.
+    Softmax,
+    /// `relu(s)^2`.
+    SquaredRelu,
+    /// The score itself: with a scale of 0 a convolution.
+    Identity,
 }

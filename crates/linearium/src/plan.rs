@@ -3,6 +3,8 @@
 //! open. A recording is those passes with both filled in.
 
 #[cfg(feature = "zoo")]
+mod choice;
+#[cfg(feature = "zoo")]
 pub mod delta_scan;
 pub mod elementwise_scan;
 mod operations;
@@ -19,6 +21,8 @@ use crate::kernels::softmax_attention::SoftmaxAttention;
 use crate::mixers::{Change, Weights};
 use crate::recording::{BufferId, Kernel, Layout, NONE, Pass, Recording};
 
+#[cfg(feature = "zoo")]
+pub use choice::{Attention, Routing};
 pub use operations::Activation;
 
 /// Columns of a buffer with one row a token.

@@ -30,6 +30,12 @@ pub const ELU_PLUS_ONE: u32 = 5;
 pub const SQUARED_RELU: u32 = 6;
 /// f(u) = u / (1 + e^-u).
 pub const SILU: u32 = 7;
+/// f(u) = u Phi(u) with the normal distribution Phi; off by at most 2e-7 |u|.
+pub const GELU: u32 = 8;
+/// f(u) = u / (1 + e^(-2 g)) with g = sqrt(2 / pi) (u + 0.044715 u^3), the GELU of JAX and GPT-2.
+pub const GELU_TANH: u32 = 9;
+/// f(u) = u + 1/2 from 0 on, 1 / (1 + e^-u) below: positive and continuous (minGRU, minLSTM).
+pub const POSITIVE: u32 = 10;
 
 /// There is no y.
 pub const ALONE: u32 = 0;
@@ -108,7 +114,7 @@ fn canary(seed: u64) -> Call {
         y_repeat,
         out_stride,
         out_offset,
-        form: (seed % 8) as u32 | operation | flags,
+        form: (seed % 11) as u32 | operation | flags,
         inner: if seed.is_multiple_of(2) { 1.0 } else { -1.5 },
         multiplier: -0.6,
         shift: 0.3,
@@ -203,6 +209,21 @@ fn tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     size.simd_lt(0.625).select(near, far)
 }
 
+/// Phi(x). With z = |x| / sqrt 2 it is 1 - erfc(z) / 2 or erfc(z) / 2; erfc by formula 7.1.26 of
+/// Abramowitz and Stegun, which is off by at most 1.5e-7.
+#[inline(always)]
+fn normal_distribution<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let z = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
+    let one = S::f32s::splat(simd, 1.0);
+    let t = one / z.mul_add(0.327_591_1, 1.0);
+    let s = t.mul_add(1.061_405_4, -1.453_152);
+    let s = s.mul_add(t, 1.421_413_7);
+    let s = s.mul_add(t, -0.284_496_74);
+    let s = s.mul_add(t, 0.254_829_6);
+    let tail = s * t * exp(simd, -(z * z)) * 0.5;
+    x.simd_ge(0.0).select(one - tail, tail)
+}
+
 #[inline(always)]
 fn pointwise<S: Simd>(simd: S, p: &Pointwise, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
     let [x, y, bias, scale] = reads else {
@@ -239,6 +260,12 @@ fn pointwise<S: Simd>(simd: S, p: &Pointwise, reads: &[&[f32]], writes: &mut [&m
                 }
                 SQUARED_RELU => positive * positive,
                 SILU => silu(simd, u),
+                GELU => u * normal_distribution(simd, u),
+                GELU_TANH => {
+                    let cube = u * u * u;
+                    u * sigmoid(simd, cube.mul_add(0.071_354_814, u * 1.595_769))
+                }
+                POSITIVE => u.simd_ge(0.0).select(u + 0.5, sigmoid(simd, u)),
                 _ => u,
             };
             if p.form & MULTIPLY != 0 {

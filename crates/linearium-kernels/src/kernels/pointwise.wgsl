@@ -7,6 +7,9 @@ const RELU = 4u;
 const ELU_PLUS_ONE = 5u;
 const SQUARED_RELU = 6u;
 const SILU = 7u;
+const GELU = 8u;
+const GELU_TANH = 9u;
+const POSITIVE = 10u;
 const MULTIPLY = 16u;
 const DIVIDE = 32u;
 const HAS_BIAS = 64u;
@@ -54,6 +57,18 @@ fn tanh_of(u: f32) -> f32 {
     return sign(u) * (1.0 - e) / (1.0 + e);
 }
 
+// Abramowitz and Stegun 7.1.26.
+fn normal_distribution(u: f32) -> f32 {
+    let z = abs(u) * 0.70710678;
+    let t = 1.0 / (1.0 + 0.3275911 * z);
+    var s = 1.0614054 * t - 1.453152;
+    s = s * t + 1.4214137;
+    s = s * t - 0.28449674;
+    s = s * t + 0.2548296;
+    let tail = s * t * exp(-z * z) * 0.5;
+    return select(tail, 1.0 - tail, u >= 0.0);
+}
+
 fn apply(u: f32) -> f32 {
     switch p.form & 15u {
         case SIGMOID: {
@@ -77,6 +92,15 @@ fn apply(u: f32) -> f32 {
         }
         case SILU: {
             return u * sigmoid(u);
+        }
+        case GELU: {
+            return u * normal_distribution(u);
+        }
+        case GELU_TANH: {
+            return u * sigmoid(1.5957691 * u + 0.071354814 * u * u * u);
+        }
+        case POSITIVE: {
+            return select(sigmoid(u), u + 0.5, u >= 0.0);
         }
         default: {
             return u;

@@ -9,11 +9,11 @@ use super::{
     Columns, Context, Decay, Definition, Mixer, NO_STEPS, Planner, Shape, Size, StepState, Taps,
     Weights, Write,
 };
-use crate::kernels::activate;
-use crate::kernels::gate;
+use crate::kernels::{activate, pointwise};
 use crate::model::tensors::Tensors;
 use crate::plan::Activation;
 use crate::plan::elementwise_scan::ElementwiseScan;
+use crate::plan::pointwise::Gate;
 use crate::random::Random;
 use crate::step::{linear, sigmoid, softplus};
 
@@ -133,7 +133,7 @@ pub(super) fn plan_units(
     out_proj: Option<&Weights>,
 ) -> Taps {
     let channels = a.width;
-    let z = p.gate("z", gate::SIGMOID, a, None);
+    let z = p.gate("z", a, &Gate::of(pointwise::SIGMOID));
     // 1 - sigma(a) is e^-softplus(a).
     let softplus = Activation {
         function: activate::SOFTPLUS,
@@ -146,7 +146,7 @@ pub(super) fn plan_units(
     let scan = ElementwiseScan {
         dt,
         a: p.weight("rates", &rates),
-        u: p.gate("write", gate::POSITIVE, candidates, Some(z)),
+        u: p.product("write", candidates, z, &Gate::of(pointwise::POSITIVE)),
         b: one,
         c: one,
     };

@@ -3,8 +3,6 @@
 use super::{Columns, Planner};
 use crate::kernels::activate::{self, Activate};
 use crate::kernels::causal_conv::{self, CausalConv};
-#[cfg(feature = "zoo")]
-use crate::kernels::gate::{self, Gate};
 use crate::kernels::matmul::{self, Matmul};
 use crate::kernels::rms_norm::{self as norm, RmsNorm};
 use crate::kernels::rotary::{self, Rotary};
@@ -218,11 +216,11 @@ impl Planner {
         multiplier: f32,
     ) -> Columns {
         let out = self.rows(name, x.width);
-        self.combine_into(x, y, (d, per), multiply, multiplier, out.buffer);
+        self.sum_into(x, y, (d, per), multiply, multiplier, out.buffer);
         out
     }
 
-    fn combine_into(
+    fn sum_into(
         &mut self,
         x: Columns,
         y: Columns,
@@ -286,34 +284,11 @@ impl Planner {
         out
     }
 
-    /// A gate of `kernels/gate.rs`: `f(x) * y`, or f(x) alone.
-    #[cfg(feature = "zoo")]
-    pub fn gate(&mut self, name: &str, function: u32, x: Columns, y: Option<Columns>) -> Columns {
-        let out = self.rows(name, x.width);
-        let factor = y.unwrap_or(Columns::all(NONE, 0));
-        self.push(
-            &gate::KERNEL,
-            &Gate {
-                t: 0,
-                width: x.width as u32,
-                x_stride: x.stride as u32,
-                x_offset: x.offset as u32,
-                function,
-                has_y: y.is_some().into(),
-                y_stride: factor.stride as u32,
-                y_offset: factor.offset as u32,
-            },
-            &[x.buffer, factor.buffer],
-            &[out.buffer],
-        );
-        out
-    }
-
     /// The last operation of a layer without a projection: `residual + x`.
     #[cfg(feature = "zoo")]
     pub fn add_out(&mut self, x: Columns) {
         let out = self.io.out;
-        self.combine_into(
+        self.sum_into(
             Columns::all(self.io.residual, x.width),
             x,
             (None, 1),

@@ -7,6 +7,8 @@
 //! full, with the factor of a delta rule, see [`crate::mixers::Taps`]). The convolution, the skip D, the output gate and the projection are outside of M.
 
 use super::run::Factors;
+#[cfg(feature = "zoo")]
+use crate::mixers::{ScoreFunction, Scores};
 
 /// One row of the hidden attention: the weight of each position `0..=i` in the output at `i`.
 ///
@@ -21,6 +23,11 @@ pub fn row(f: &Factors, i: usize) -> Vec<f32> {
         (i + 1).saturating_sub(f.window)
     };
     let mut a: Vec<f64> = f.q[i * key..][..key].iter().map(|&q| q.into()).collect();
+    #[cfg(feature = "zoo")]
+    if let Some(scores) = &f.scores {
+        score_row(f, scores, &a, i, &mut out[first..]);
+        return out;
+    }
     if f.softmax {
         let scores: Vec<f64> = (first..=i)
             .map(|j| {
@@ -60,6 +67,30 @@ pub fn row(f: &Factors, i: usize) -> Vec<f32> {
         }
     }
     out
+}
+
+/// The weights of the last tokens up to i, by their scores with the query `a`.
+#[cfg(feature = "zoo")]
+fn score_row(f: &Factors, s: &Scores, a: &[f64], i: usize, out: &mut [f32]) {
+    let scores: Vec<(usize, f64)> = (0..out.len())
+        .step_by(s.dilation)
+        .map(|back| {
+            let bias = s.bias.get(back).or(s.bias.last()).copied().unwrap_or(0.0);
+            let product = dot(&f.k[(i - back) * f.key..][..f.key], a);
+            (back, f64::from(f.scale) * product + f64::from(bias))
+        })
+        .collect();
+    let largest = scores.iter().fold(f64::NEG_INFINITY, |m, s| m.max(s.1));
+    let sum: f64 = scores.iter().map(|s| (s.1 - largest).exp()).sum();
+    let last = out.len() - 1;
+    for (back, score) in scores {
+        let weight = match s.function {
+            ScoreFunction::Softmax => (score - largest).exp() / sum,
+            ScoreFunction::SquaredRelu => score.max(0.0).powi(2),
+            ScoreFunction::Identity => score,
+        };
+        out[last - back] = weight as f32;
+    }
 }
 
 fn dot(k: &[f32], a: &[f64]) -> f64 {

@@ -3,6 +3,8 @@
 use std::ops::Range;
 
 use super::state::{self, Snapshot};
+#[cfg(feature = "zoo")]
+use crate::mixers::Scores;
 use crate::mixers::{Columns, Decay, Weights};
 use crate::model::session::Session;
 use crate::player::Player;
@@ -63,6 +65,9 @@ pub struct Factors {
     pub window: usize,
     /// True if the weights are a softmax over scores.
     pub softmax: bool,
+    /// How weights come from scores, with the bias of this head, if they do in another way.
+    #[cfg(feature = "zoo")]
+    pub scores: Option<Scores>,
 }
 
 /// A model reading a text.
@@ -148,6 +153,8 @@ impl<P: Player> Run<P> {
                             Some(wanted.rows(*c, t))
                         }
                         Decay::Turning(..) | Decay::Softmax => None,
+                        #[cfg(feature = "zoo")]
+                        Decay::Scores(_) => None,
                     },
                     state: taps
                         .state
@@ -266,6 +273,18 @@ impl<P: Player> Run<P> {
             f.log_decay
                 .extend(rates[head * key..][..key].iter().cycle().take(key * t));
         }
+        #[cfg(feature = "zoo")]
+        if let Decay::Scores(s) = &taps.decay {
+            let first = if s.bias.len() > s.distances {
+                head * s.distances
+            } else {
+                0
+            };
+            f.scores = Some(Scores {
+                bias: s.bias[first..first + s.distances].into(),
+                ..s.clone()
+            });
+        }
         let Some(decay) = decay else { return };
         match &taps.decay {
             Decay::Scalar(c) => pick(&mut f.log_decay, &read[decay], c, head, 1, t),
@@ -279,6 +298,8 @@ impl<P: Player> Run<P> {
                 }
             }
             Decay::Turning(..) | Decay::Softmax => {}
+            #[cfg(feature = "zoo")]
+            Decay::Scores(_) => {}
         }
     }
 }
@@ -344,6 +365,8 @@ fn head_means(decay: &Decay, rows: &[f32], heads: usize) -> Vec<f32> {
     let mean = |x: &[f32]| x.iter().sum::<f32>() / x.len() as f32;
     match decay {
         Decay::Scalar(_) | Decay::Turning(..) | Decay::Softmax => rows.to_vec(),
+        #[cfg(feature = "zoo")]
+        Decay::Scores(_) => rows.to_vec(),
         Decay::PerKey(c) => rows.chunks_exact(c.stride / heads).map(mean).collect(),
         Decay::Rates(_, rates, shift) => {
             let rates: Vec<f32> = mean_rates(rates, heads);

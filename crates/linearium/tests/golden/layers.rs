@@ -1,7 +1,11 @@
 //! Whole layers with the weights of official ones, as the golden files hold them.
 
+#[path = "layers/attention.rs"]
+mod attention;
 #[path = "layers/delta.rs"]
 mod delta;
+#[path = "layers/softmax.rs"]
+mod softmax;
 #[path = "layers/state_space.rs"]
 mod state_space;
 
@@ -32,9 +36,13 @@ pub struct Layer {
 
 /// The layers of all golden files that hold layers.
 pub fn all() -> Vec<Layer> {
-    let mut all = delta::layers();
-    all.extend(state_space::layers());
-    all
+    let families = [
+        attention::layers,
+        delta::layers,
+        softmax::layers,
+        state_space::layers,
+    ];
+    families.iter().flat_map(|layers| layers()).collect()
 }
 
 /// Root mean square of the difference over root mean square of the reference.

@@ -1,10 +1,12 @@
 //! Kernels of the zoo's gates: pointwise, normalise, and bonus.
 
+use std::f64::consts::{PI, TAU};
+
 use linearium::kernels::{bonus, normalise, pointwise};
 
 use crate::harness::{LENGTHS, ROUNDING, Rng, assert_close, call, levels, output};
 
-const FUNCTIONS: [u32; 8] = [
+const FUNCTIONS: [u32; 11] = [
     pointwise::IDENTITY,
     pointwise::SIGMOID,
     pointwise::TANH,
@@ -13,7 +15,22 @@ const FUNCTIONS: [u32; 8] = [
     pointwise::ELU_PLUS_ONE,
     pointwise::SQUARED_RELU,
     pointwise::SILU,
+    pointwise::GELU,
+    pointwise::GELU_TANH,
+    pointwise::POSITIVE,
 ];
+
+/// The integral of the normal density from 0 to x by Simpson's rule, which errs by less than 1e-12
+/// with this step.
+fn normal_distribution_f64(x: f64) -> f64 {
+    let x = x.clamp(-12.0, 12.0);
+    let n = 4000;
+    let step = x / f64::from(n);
+    let density = |i: i32| (-(f64::from(i) * step).powi(2) / 2.0).exp();
+    let odd: f64 = (0..n / 2).map(|i| density(2 * i + 1)).sum();
+    let even: f64 = (1..n / 2).map(|i| density(2 * i)).sum();
+    0.5 + step / 3.0 * (1.0 + 4.0 * odd + 2.0 * even + density(n)) / TAU.sqrt()
+}
 
 fn function_f64(function: u32, u: f64) -> f64 {
     let sigmoid = 1.0 / (1.0 + (-u).exp());
@@ -26,6 +43,12 @@ fn function_f64(function: u32, u: f64) -> f64 {
         pointwise::ELU_PLUS_ONE => u.exp(),
         pointwise::SQUARED_RELU => u.max(0.0).powi(2),
         pointwise::SILU => u * sigmoid,
+        pointwise::GELU => u * normal_distribution_f64(u),
+        pointwise::GELU_TANH => {
+            0.5 * u * (1.0 + ((2.0 / PI).sqrt() * (u + 0.044715 * u.powi(3))).tanh())
+        }
+        pointwise::POSITIVE if u >= 0.0 => u + 0.5,
+        pointwise::POSITIVE => sigmoid,
         _ => u,
     }
 }
@@ -145,9 +168,15 @@ fn functions_hold_at_their_ends() {
             for (&x, &got) in x.iter().zip(&out) {
                 let want = function_f64(function, x.into());
                 let error = (f64::from(got) - want).abs();
+                // An approximation of Phi; and an exponential of a large argument, whose error is
+                // relative to the argument.
+                let approximated = match function {
+                    pointwise::GELU | pointwise::GELU_TANH => 2e-7 * f64::from(x).abs(),
+                    _ => 0.0,
+                };
                 // Below the smallest normal number there is 0.
                 assert!(
-                    error <= 8.0 * ROUNDING * want.abs() + 1e-37,
+                    error <= 8.0 * ROUNDING * want.abs() + approximated + 1e-37,
                     "function {function} of {x} at {level:?}: {got} for {want}"
                 );
             }

@@ -1,114 +1,12 @@
-//! Kernels of state-space models and gated networks: gate, spike, scan_wkv, scan_complex.
-
-use std::f64::consts::{PI, TAU};
+//! Kernels of state-space models and gated networks: spike, scan_wkv, scan_complex.
 
 use linearium::kernels::scan_complex::{self, CHUNK, FIELDS, ScanComplex};
 use linearium::kernels::scan_wkv::{self, ScanWkv};
-use linearium::kernels::{gate, spike};
+use linearium::kernels::spike;
 
 use crate::harness::{
     LENGTHS, ROUNDING, Rng, assert_close, assert_state_close, call, levels, output,
 };
-
-/// The integral of the normal density from 0 to x by Simpson's rule, which errs by less than 1e-12
-/// with this step.
-fn normal_distribution_f64(x: f64) -> f64 {
-    let x = x.clamp(-12.0, 12.0);
-    let n = 4000;
-    let step = x / f64::from(n);
-    let density = |i: i32| (-(f64::from(i) * step).powi(2) / 2.0).exp();
-    let odd: f64 = (0..n / 2).map(|i| density(2 * i + 1)).sum();
-    let even: f64 = (1..n / 2).map(|i| density(2 * i)).sum();
-    0.5 + step / 3.0 * (1.0 + 4.0 * odd + 2.0 * even + density(n)) / TAU.sqrt()
-}
-
-fn gate_f64(function: u32, x: f64) -> f64 {
-    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
-    match function {
-        gate::SIGMOID => sigmoid(x),
-        gate::GELU => x * normal_distribution_f64(x),
-        gate::GELU_TANH => {
-            0.5 * x * (1.0 + ((2.0 / PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())
-        }
-        _ if x >= 0.0 => x + 0.5,
-        _ => sigmoid(x),
-    }
-}
-
-/// The approximation of the normal distribution is off by 1.5e-7.
-const GATE: f64 = 5e-7;
-
-#[test]
-fn gate_equals_f64() {
-    let mut rng = Rng::new(81);
-    for t in LENGTHS {
-        for (width, function, has_y) in [
-            (1, 0, 1),
-            (7, 1, 0),
-            (16, 2, 1),
-            (33, 3, 1),
-            (21, 1, 1),
-            (8, 0, 0),
-        ] {
-            let (x_stride, y_stride) = (width + rng.below(7), width + rng.below(7));
-            let p = gate::Gate {
-                t: t as u32,
-                width: width as u32,
-                x_stride: x_stride as u32,
-                x_offset: rng.below(4) as u32,
-                function,
-                has_y,
-                y_stride: y_stride as u32,
-                y_offset: rng.below(4) as u32,
-            };
-            let mut x = rng.rows(t, width, x_stride, p.x_offset as usize);
-            x.iter_mut().for_each(|x| *x *= 6.0);
-            let y = rng.rows(t, width, y_stride, p.y_offset as usize);
-            let want: Vec<f64> = (0..t * width)
-                .map(|i| {
-                    let (t, c) = (i / width, i % width);
-                    let y = f64::from(y[p.y_offset as usize + t * y_stride + c]);
-                    let f = gate_f64(function, x[p.x_offset as usize + t * x_stride + c].into());
-                    f * if has_y == 1 { y } else { 1.0 }
-                })
-                .collect();
-            for level in levels() {
-                let mut out = output(t * width);
-                call(&gate::KERNEL, level, &p, &[&x, &y], &mut [&mut out]);
-                assert_close(&format!("{level:?} {p:?}"), &out, &want, 0.3, GATE);
-            }
-        }
-    }
-}
-
-#[test]
-fn gate_at_the_ends() {
-    let x = [-1e30f32, -200.0, -0.0, 0.0, 200.0, 1e30, f32::NAN];
-    let want = [
-        [0.0, 0.0, 0.5, 0.5, 1.0, 1.0],
-        [0.0, 0.0, 0.0, 0.0, 200.0, 1e30],
-        [0.0, 0.0, 0.0, 0.0, 200.0, 1e30],
-        [0.0, 0.0, 0.5, 0.5, 200.5, 1e30],
-    ];
-    for level in levels() {
-        for (function, want) in want.iter().enumerate() {
-            let p = gate::Gate {
-                t: 1,
-                width: 7,
-                x_stride: 7,
-                x_offset: 0,
-                function: function as u32,
-                has_y: 0,
-                y_stride: 0,
-                y_offset: 0,
-            };
-            let mut out = vec![5.0; 7];
-            call(&gate::KERNEL, level, &p, &[&x, &[0.0]], &mut [&mut out]);
-            assert_eq!(out[..6], *want, "{level:?} {function}");
-            assert!(out[6].is_nan(), "{level:?} {function}");
-        }
-    }
-}
 
 /// Currents in multiples of 1/16 and a first membrane of 0: no rounding until a membrane has gone
 /// twenty tokens without a spike, and then far below the distance to the threshold, so that f32 must
