@@ -23,6 +23,7 @@ mod simd_math;
 pub mod softmax_attention;
 pub mod state_norm;
 pub mod swiglu;
+mod tile;
 pub mod window_sum;
 
 use crate::recording::Kernel;
