@@ -41,6 +41,7 @@ pub mod softmax_attention;
 pub mod spike;
 pub mod state_norm;
 pub mod swiglu;
+mod tile;
 pub mod window_sum;
 
 use crate::recording::Kernel;
