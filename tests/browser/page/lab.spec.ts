@@ -310,3 +310,27 @@ for (const scheme of ['light', 'dark'] as const) {
     );
   });
 }
+
+test('on paper every picture is drawn at its width there, and on screen as before', async ({ page }) => {
+  await openLab(page);
+  const widths = (): Promise<number[]> =>
+    page.evaluate(async () => {
+      const lab = document.querySelector('linearium-lab')!.shadowRoot!;
+      const views = [...lab.querySelectorAll('lin-panel')].flatMap((p) => [
+        ...p.shadowRoot!.querySelectorAll('lin-view'),
+      ]);
+      await Promise.all(
+        views.map((v) => (v as unknown as { updateComplete: Promise<boolean> }).updateComplete),
+      );
+      const pictures = views.flatMap((v) => [...v.shadowRoot!.querySelectorAll('.plot > svg:first-of-type')]);
+      return pictures.map((s) => (s as SVGSVGElement).viewBox.baseVal.width);
+    });
+  const onScreen = await widths();
+  expect(onScreen.length).toBeGreaterThan(5);
+  await page.evaluate(() => dispatchEvent(new Event('beforeprint')));
+  const onPaper = await widths();
+  expect(onPaper.length).toBeGreaterThanOrEqual(onScreen.length);
+  expect(new Set(onPaper)).toEqual(new Set([318, 670]));
+  await page.evaluate(() => dispatchEvent(new Event('afterprint')));
+  expect((await widths()).slice(0, 3)).toEqual(onScreen.slice(0, 3));
+});
