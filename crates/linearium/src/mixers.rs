@@ -19,8 +19,12 @@ pub mod min_gru;
 pub mod min_lstm;
 pub mod retnet;
 #[cfg(feature = "zoo")]
+pub mod rwkv4;
+#[cfg(feature = "zoo")]
 pub mod rwkv7;
 pub mod s6;
+#[cfg(feature = "zoo")]
+pub mod spike_gpt;
 pub mod ssd;
 #[cfg(feature = "zoo")]
 pub mod window_attention;
@@ -175,12 +179,14 @@ pub struct Taps {
     pub decay: Decay,
     /// `[T, H]`, the write scale (the step size of Mamba).
     pub write_scale: Option<Columns>,
-    /// b and a of a delta rule, `[T, H, K]` each.
+    /// b and a of a delta rule, `[T, H, K]` each; with R such terms in a factor, `[T, H, R, K]`.
     pub erase: Option<[Columns; 2]>,
     /// `[H, K]`, how much of the present token is read beside the state before it (RWKV).
     pub bonus: Option<Weights>,
     /// z, `[T, H]`.
     pub normaliser: Option<Columns>,
+    /// True if write scale and z are given as logarithms, since they may be of any size (RWKV-4).
+    pub in_logs: bool,
     /// Multiplies every weight.
     pub scale: f32,
     /// `[H, K, V]` (for S6 `[D, N]`); none for attention.
@@ -206,6 +212,7 @@ impl Taps {
             erase: None,
             bonus: None,
             normaliser: None,
+            in_logs: false,
             scale: 1.0,
             state: None,
             left_window: None,

@@ -46,10 +46,16 @@ pub fn row(f: &Factors, i: usize) -> Vec<f32> {
         }
         return out;
     }
-    let scale = f64::from(f.scale) / f.normaliser.get(i).map_or(1.0, |&z| f64::from(z));
+    let z = f.normaliser.get(i).map_or(1.0, |&z| f64::from(z));
     for j in (first..=i).rev() {
         let k = &f.k[j * key..][..key];
-        let write = scale * f.write_scale.get(j).map_or(1.0, |&w| f64::from(w));
+        let write = f.write_scale.get(j).map_or(1.0, |&w| f64::from(w));
+        let write = f64::from(f.scale)
+            * if cfg!(feature = "zoo") && f.in_logs {
+                (write - z).exp()
+            } else {
+                write / z
+            };
         if j == i && !f.bonus.is_empty() {
             // Read before it is written: the present token has its own weight and decays nothing.
             let products = k.iter().zip(&a).zip(&f.bonus);
@@ -101,7 +107,11 @@ fn dot(k: &[f32], a: &[f64]) -> f64 {
 fn step_back(f: &Factors, j: usize, a: &mut [f64]) {
     let key = f.key;
     let [b, erased] = &f.erase;
-    let erase = b.get(j * key..(j + 1) * key).map(|b| dot(b, a));
+    let width = b.len() / (f.q.len() / key);
+    let erase: Vec<f64> = b[j * width..(j + 1) * width]
+        .chunks_exact(key)
+        .map(|b| dot(b, a))
+        .collect();
     let gates = f.log_decay.len() / (f.q.len() / key);
     let gate = |n: usize| {
         let g = match gates {
@@ -120,8 +130,8 @@ fn step_back(f: &Factors, j: usize, a: &mut [f64]) {
         pair[0] = re * cos + im * sin;
         pair[1] = im * cos - re * sin;
     }
-    if let Some(erase) = erase {
-        for (a, &e) in a.iter_mut().zip(&erased[j * key..]) {
+    for (erase, erased) in erase.iter().zip(erased[j * width..].chunks_exact(key)) {
+        for (a, &e) in a.iter_mut().zip(erased) {
             *a += f64::from(e) * erase;
         }
     }

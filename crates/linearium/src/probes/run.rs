@@ -51,12 +51,14 @@ pub struct Factors {
     pub log_decay: Vec<f32>,
     /// `[T]`, or empty for 1.
     pub write_scale: Vec<f32>,
-    /// b and a of a delta rule, `[T, K]` each, or empty.
+    /// b and a of a delta rule, `[T, R, K]` each, or empty.
     pub erase: [Vec<f32>; 2],
     /// `[K]`, what the present token is read with in place of the state after it, or empty.
     pub bonus: Vec<f32>,
     /// z, `[T]`, or empty for 1.
     pub normaliser: Vec<f32>,
+    /// True if write scale and z are logarithms.
+    pub in_logs: bool,
     /// Angles `[K / 2]` by which complex states turn with every token, or empty.
     pub turn: Vec<f32>,
     /// Multiplies every weight.
@@ -247,6 +249,7 @@ impl<P: Player> Run<P> {
         f.key = key;
         f.scale = taps.scale;
         f.window = taps.window;
+        f.in_logs = taps.in_logs;
         f.softmax = matches!(taps.decay, Decay::Softmax);
         // The query of an S6 channel is shared by all channels, so its group is the whole layer.
         let q_groups = taps.q.width / key;
@@ -259,7 +262,8 @@ impl<P: Player> Run<P> {
         }
         if let (Some(parts), Some(columns)) = (rest.erase, &taps.erase) {
             for ((out, part), c) in f.erase.iter_mut().zip(parts).zip(columns) {
-                pick(out, &read[part], c, head * key, key, t);
+                let width = c.width / shape.heads;
+                pick(out, &read[part], c, head * width, width, t);
             }
         }
         if let (Some(part), Some(c)) = (rest.normaliser, &taps.normaliser) {
