@@ -10,9 +10,10 @@ use super::{
     Columns, Context, Decay, Definition, Mixer, NO_STEPS, Planner, Shape, Size, StepState, Taps,
     Weights,
 };
-use crate::kernels::gate;
+use crate::kernels::pointwise;
 use crate::kernels::scan_wkv::{self, ScanWkv};
 use crate::model::tensors::Tensors;
+use crate::plan::pointwise::Gate;
 use crate::random::Random;
 use crate::step::{linear, sigmoid};
 
@@ -239,7 +240,10 @@ impl Rwkv4 {
             state: Some(state),
             ..Taps::new(one, one, Decay::Turning(log_decay, angles))
         };
-        (p.gate("gated", gate::SIGMOID, r, Some(y)), taps)
+        (
+            p.product("gated", r, y, &Gate::of(pointwise::SIGMOID)),
+            taps,
+        )
     }
 
     /// Dimensions of the scan and the token before.
