@@ -5,7 +5,8 @@
 //! `o_t = K^-1/2 S_t^T q_t`; normalised, that over `z_t = K^-1/2 q_t^T sum_j k_j + 1e-10`;
 //! `out = W_o RMSNorm(o)`. Official code: flash-linear-attention `fla/layers/linear_attn.py`,
 //! `fla/ops/linear_attn/naive.py`. Nothing decays; a decay factor c makes S_{t-1} and the sum of
-//! keys decay by c.
+//! keys decay by c; a write factor multiplies what goes into S and not the sum of keys, which would
+//! cancel it.
 
 use super::{
     Context, Definition, Mixer, NO_STEPS, Planner, Shape, Size, StepState, Taps, Weights, Write,
@@ -215,6 +216,7 @@ impl Mixer for LinearAttention {
             value: v,
         };
         let ones = Write {
+            key: k,
             value: vec![1.0; heads],
             ..write.clone()
         };
@@ -279,7 +281,9 @@ impl Mixer for LinearAttention {
         let z = self.normalised.then(|| {
             let ones: Weights = vec![1.0; heads].into();
             let ones = Columns::same(p.weight("ones of values", &ones), heads);
+            let factor = std::mem::replace(&mut p.change.write_factor, 1.0);
             let (sum, _) = OuterScan { v: ones, ..scan }.plan(p, &self.sums());
+            p.change.write_factor = factor;
             let above_zero = Gate {
                 shift: NORMALISER_EPS as f32,
                 ..Gate::default()
