@@ -13,6 +13,8 @@ pub mod gated_delta_net;
 pub mod gla;
 #[cfg(feature = "zoo")]
 pub mod light_net;
+#[cfg(feature = "zoo")]
+pub mod mom;
 pub mod retnet;
 pub mod s6;
 pub mod ssd;

@@ -4,6 +4,8 @@
 mod attention;
 #[path = "layers/delta.rs"]
 mod delta;
+#[path = "layers/memories.rs"]
+mod memories;
 #[path = "layers/softmax.rs"]
 mod softmax;
 
@@ -34,10 +36,15 @@ pub struct Layer {
 
 /// The layers of all golden files that hold layers.
 pub fn all() -> Vec<Layer> {
-    [attention::layers(), delta::layers(), softmax::layers()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        attention::layers(),
+        delta::layers(),
+        memories::layers(),
+        softmax::layers(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Root mean square of the difference over root mean square of the reference.
