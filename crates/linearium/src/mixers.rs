@@ -9,8 +9,14 @@ pub mod attention;
 #[cfg(feature = "zoo")]
 pub mod delta_net;
 #[cfg(feature = "zoo")]
+pub mod gam;
+#[cfg(feature = "zoo")]
 pub mod gated_delta_net;
+#[cfg(feature = "zoo")]
+pub mod gau;
 pub mod gla;
+#[cfg(feature = "zoo")]
+pub mod lawcat;
 #[cfg(feature = "zoo")]
 pub mod light_net;
 #[cfg(feature = "zoo")]

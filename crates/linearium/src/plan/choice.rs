@@ -1,4 +1,4 @@
-//! Attention over a choice of tokens, softmax over time, and routers.
+//! Attention over a choice of tokens, softmax over time, routers and what they lead to.
 
 use std::mem::offset_of;
 
@@ -7,6 +7,7 @@ use crate::kernels::mix::{self, Mix};
 use crate::kernels::route::{self, Route};
 use crate::kernels::routed_conv::{self, RoutedConv};
 use crate::kernels::running_softmax::{self, RunningSoftmax};
+use crate::kernels::scaled_add::{self, ScaledAdd};
 use crate::kernels::score_attention::{self, ScoreAttention};
 use crate::mixers::Weights;
 use crate::recording::NONE;
@@ -180,5 +181,24 @@ impl Planner {
             &[out.buffer],
         );
         out
+    }
+
+    /// The last operation of a layer without a projection: `residual + x`.
+    pub fn add_out(&mut self, x: Columns) {
+        self.push(
+            &scaled_add::KERNEL,
+            &ScaledAdd {
+                t: 0,
+                width: x.width as u32,
+                y_stride: x.stride as u32,
+                y_offset: x.offset as u32,
+                per: 1,
+                has_d: 0,
+                multiply: 0,
+                multiplier: 1.0,
+            },
+            &[self.io.residual, x.buffer, NONE],
+            &[self.io.out],
+        );
     }
 }
