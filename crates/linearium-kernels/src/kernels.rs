@@ -15,6 +15,8 @@ pub mod embed;
 pub mod exp_multiply;
 pub mod matmul;
 #[cfg(feature = "zoo")]
+pub mod mix;
+#[cfg(feature = "zoo")]
 pub mod normalise;
 #[cfg(feature = "zoo")]
 pub mod pointwise;
@@ -22,6 +24,8 @@ pub mod rms_norm;
 pub mod rotary;
 #[cfg(feature = "zoo")]
 pub mod route;
+#[cfg(feature = "zoo")]
+pub mod routed_conv;
 #[cfg(feature = "zoo")]
 pub mod running_softmax;
 pub mod scaled_add;
@@ -58,6 +62,8 @@ pub static ALL: &[&Kernel] = &[
     &exp_multiply::KERNEL,
     &matmul::KERNEL,
     #[cfg(feature = "zoo")]
+    &mix::KERNEL,
+    #[cfg(feature = "zoo")]
     &normalise::KERNEL,
     #[cfg(feature = "zoo")]
     &pointwise::KERNEL,
@@ -65,6 +71,8 @@ pub static ALL: &[&Kernel] = &[
     &rotary::KERNEL,
     #[cfg(feature = "zoo")]
     &route::KERNEL,
+    #[cfg(feature = "zoo")]
+    &routed_conv::KERNEL,
     #[cfg(feature = "zoo")]
     &running_softmax::KERNEL,
     &scaled_add::KERNEL,

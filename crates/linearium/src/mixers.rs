@@ -9,12 +9,18 @@ pub mod attention;
 #[cfg(feature = "zoo")]
 pub mod delta_net;
 #[cfg(feature = "zoo")]
+pub mod gam;
+#[cfg(feature = "zoo")]
 pub mod gated_delta_net;
+#[cfg(feature = "zoo")]
+pub mod gau;
 pub mod gla;
 #[cfg(feature = "zoo")]
 pub mod gsa;
 #[cfg(feature = "zoo")]
 pub mod hgrn2;
+#[cfg(feature = "zoo")]
+pub mod lawcat;
 #[cfg(feature = "zoo")]
 pub mod light_net;
 #[cfg(feature = "zoo")]
@@ -23,6 +29,8 @@ pub mod linear_attention;
 pub mod min_gru;
 #[cfg(feature = "zoo")]
 pub mod min_lstm;
+#[cfg(feature = "zoo")]
+pub mod mom;
 pub mod retnet;
 #[cfg(feature = "zoo")]
 pub mod rwkv4;

@@ -1,5 +1,6 @@
 //! Layers that attend by scores.
 
+use linearium::mixers::gau::Gau;
 use linearium::mixers::window_attention::WindowAttention;
 
 use super::Layer;
@@ -7,11 +8,27 @@ use crate::golden::Golden;
 
 /// All of them.
 pub fn layers() -> Vec<Layer> {
-    [(6, 1), (5, 3), (4, 10)]
-        .into_iter()
-        .enumerate()
+    let windows = [(6, 1), (5, 3), (4, 10)].into_iter().enumerate();
+    let mut layers: Vec<Layer> = windows
         .map(|(case, (window, dilation))| window_attention(case, window, dilation))
-        .collect()
+        .collect();
+    layers.push(gau());
+    layers
+}
+
+/// The first case is causal. The second is not: its tokens see those behind them.
+fn gau() -> Layer {
+    let mut golden = Golden::open("gau", 0);
+    let t = golden.shape("u")[0];
+    Layer {
+        name: "gau 0".to_owned(),
+        mixer: Box::new(Gau::load(&mut golden.weights(), [20, 8, 16], 40, t).unwrap()),
+        u: golden.input("u"),
+        t,
+        out: golden.exact("out"),
+        state: Vec::new(),
+        exact_to: 1e-12,
+    }
 }
 
 /// The golden file holds what goes into the attention and what comes out: the projections are those
