@@ -101,6 +101,30 @@ impl Size {
             value: 64,
         }
     }
+
+    /// Heads of 64 keys and 64 values, together as wide as the model, as RWKV has.
+    #[cfg(feature = "zoo")]
+    pub fn heads_of_64_in_width(width: usize) -> Size {
+        Size {
+            heads: (width / 64).max(1),
+            ..Size::heads_of_64(width)
+        }
+    }
+
+    /// That so many groups divide the heads.
+    ///
+    /// # Errors
+    /// A sentence if they do not.
+    #[cfg(feature = "zoo")]
+    pub fn check_groups(&self, groups: usize) -> Result<(), String> {
+        if groups > 0 && self.heads.is_multiple_of(groups) {
+            return Ok(());
+        }
+        Err(format!(
+            "{groups} heads of keys cannot be shared by {} heads: their numbers must divide",
+            self.heads
+        ))
+    }
 }
 
 /// What is changed in a running model.
