@@ -8,6 +8,10 @@ mod by_id;
 pub mod delta_layer;
 #[cfg(feature = "zoo")]
 pub mod feature_map;
+#[cfg(feature = "zoo")]
+pub mod fft_convolution;
+#[cfg(feature = "zoo")]
+pub mod hippo;
 pub mod lab;
 pub mod mixers;
 pub mod model;

@@ -38,6 +38,12 @@ pub mod rwkv4;
 pub mod rwkv6;
 #[cfg(feature = "zoo")]
 pub mod rwkv7;
+#[cfg(feature = "zoo")]
+pub mod s4;
+#[cfg(feature = "zoo")]
+pub mod s4d;
+#[cfg(feature = "zoo")]
+pub mod s5;
 pub mod s6;
 #[cfg(feature = "zoo")]
 pub mod spike_gpt;

@@ -5,6 +5,8 @@
 #[cfg(feature = "zoo")]
 mod choice;
 #[cfg(feature = "zoo")]
+pub mod complex_scan;
+#[cfg(feature = "zoo")]
 pub mod delta_scan;
 pub mod elementwise_scan;
 mod operations;
