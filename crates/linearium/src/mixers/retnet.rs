@@ -114,7 +114,7 @@ impl Mixer for RetNet {
         let mut projected = linear(u, &self.in_proj, None);
         rotate(
             &mut projected[..2 * keys],
-            self.key,
+            (self.key, self.key),
             self.theta,
             state.position,
         );
@@ -148,7 +148,7 @@ impl Mixer for RetNet {
         let projected = p.project("projected", &self.in_proj, None, p.io.u);
         let [qk, v, z] = projected.split([2 * keys, values, values]);
         let [q, k] = p
-            .rotate("rotated", qk, self.key, self.theta)
+            .rotate("rotated", qk, (self.key, self.key), self.theta)
             .split([keys, keys]);
         let gammas: Weights = Arc::from_iter(log_gammas(self.heads).iter().map(|&g| g as f32));
         let gammas = Columns::same(p.weight("log_gamma", &gammas), self.heads);

@@ -2,6 +2,8 @@
 //! `x <- x + mixer(norm(x))` and, where there is one, `x <- x + ffn(norm(x))`, then a norm and the
 //! head. Any pattern of mixers is a stack.
 
+use super::feed_forward;
+use super::tensors::Tensors;
 use crate::kernels::cross_entropy::{self, CrossEntropy};
 use crate::kernels::embed::{self, Embed};
 use crate::mixers::{self, Change, Mixer, Size, Taps, Weights};
@@ -11,28 +13,55 @@ use crate::plan::{Columns, Io, PlannedPass, Planner};
 use crate::random::Random;
 use crate::recording::{BufferId, Layout, NONE, Recording};
 #[cfg(feature = "zoo")]
-use crate::step::{linear, rms_norm, silu};
+use crate::step::{linear, rms_norm};
 
-/// A gated feed-forward layer: `down(silu(gate(u)) * up(u))`.
+/// A norm of the residual stream; the stack knows what is added under the root.
+pub enum Norm {
+    /// `x / sqrt(mean(x^2) + eps) * weight`, weight `[D]`.
+    Rms(Weights),
+}
+
+impl Norm {
+    /// Takes `<name>.weight`.
+    ///
+    /// # Errors
+    /// A sentence if it is missing or has another shape.
+    pub fn rms(t: &mut Tensors<'_>, name: &str, d: usize) -> Result<Norm, String> {
+        t.take(&format!("{name}.weight"), &[d]).map(Norm::Rms)
+    }
+
+    fn weights(&self) -> Vec<&Weights> {
+        match self {
+            Norm::Rms(weight) => vec![weight],
+        }
+    }
+
+    #[cfg(feature = "zoo")]
+    fn step(&self, x: &[f64], eps: f32) -> Vec<f64> {
+        match self {
+            Norm::Rms(weight) => rms_norm(x, weight, x.len(), eps.into()),
+        }
+    }
+
+    fn plan(&self, p: &mut Planner, name: &str, x: Columns, eps: f32) -> Columns {
+        match self {
+            Norm::Rms(weight) => p.rms_norm(name, x, weight, x.width, eps, None),
+        }
+    }
+}
+
+/// A feed-forward layer and the norm before it.
 pub struct FeedForward {
-    /// Norm before it, `[D]`.
-    pub norm: Weights,
-    /// Inner width F.
-    pub inner: usize,
-    /// `[2F, D]`, rows gate, up.
-    pub gate_up: Weights,
-    /// `[2F]`.
-    pub gate_up_bias: Option<Weights>,
-    /// `[D, F]`.
-    pub down: Weights,
-    /// `[D]`.
-    pub down_bias: Option<Weights>,
+    /// Norm before it.
+    pub norm: Norm,
+    /// The layer.
+    pub layer: Box<dyn feed_forward::Layer>,
 }
 
 /// One block.
 pub struct Block {
-    /// Norm before the mixer, `[D]`.
-    pub norm: Weights,
+    /// Norm before the mixer.
+    pub norm: Norm,
     /// The mixer.
     pub mixer: Box<dyn Mixer>,
     /// The feed-forward layer, if there is one.
@@ -51,8 +80,8 @@ pub struct Stack {
     pub embedding: Weights,
     /// The blocks.
     pub blocks: Vec<Block>,
-    /// Last norm, `[D]`.
-    pub norm: Weights,
+    /// Last norm.
+    pub norm: Norm,
     /// `[vocab, D]`; the embedding if absent.
     pub head: Option<Weights>,
     /// Added to the mean square in every norm.
@@ -75,7 +104,7 @@ impl Stack {
         let random = &mut Random::new(seed);
         let blocks = (0..2)
             .map(|_| Block {
-                norm: vec![1.0; width].into(),
+                norm: Norm::Rms(vec![1.0; width].into()),
                 mixer: (definition.random)(size, random),
                 feed_forward: None,
             })
@@ -86,7 +115,7 @@ impl Stack {
             vocab,
             embedding: random.normals(vocab * width, 0.5).into(),
             blocks,
-            norm: vec![1.0; width].into(),
+            norm: Norm::Rms(vec![1.0; width].into()),
             head: Some(
                 random
                     .normals(vocab * width, (width as f64).sqrt().recip())
@@ -100,23 +129,19 @@ impl Stack {
 
     /// Number of parameters.
     pub fn parameters(&self) -> usize {
-        let optional = |w: &Option<Weights>| w.as_ref().map_or(0, |w| w.len());
+        let sum = |weights: Vec<&Weights>| weights.iter().map(|w| w.len()).sum::<usize>();
         let blocks: usize = self
             .blocks
             .iter()
             .map(|b| {
                 let ffn = b.feed_forward.as_ref().map_or(0, |f| {
-                    f.norm.len()
-                        + f.gate_up.len()
-                        + f.down.len()
-                        + optional(&f.gate_up_bias)
-                        + optional(&f.down_bias)
+                    sum(f.norm.weights()) + sum(f.layer.weights())
                 });
-                let mixer: usize = b.mixer.weights().iter().map(|w| w.len()).sum();
-                b.norm.len() + mixer + ffn
+                sum(b.norm.weights()) + sum(b.mixer.weights()) + ffn
             })
             .sum();
-        self.embedding.len() + blocks + self.norm.len() + optional(&self.head)
+        let head = self.head.as_ref().map_or(0, |w| w.len());
+        self.embedding.len() + blocks + sum(self.norm.weights()) + head
     }
 
     /// Bytes of f32 that the model carries from token to token after `t` tokens: states and
@@ -126,7 +151,10 @@ impl Stack {
         4 * self
             .blocks
             .iter()
-            .map(|b| values(b.mixer.shape()))
+            .map(|b| {
+                let ffn = b.feed_forward.as_ref().map_or(0, |f| f.layer.tail());
+                values(b.mixer.shape()) + ffn
+            })
             .sum::<usize>()
     }
 
@@ -141,23 +169,20 @@ impl Stack {
     #[cfg(feature = "zoo")]
     pub fn step(&self, states: &mut Vec<StepState>, token: u32, change: &Change) -> Vec<f64> {
         states.resize(self.blocks.len(), StepState::default());
-        let (d, eps) = (self.width, f64::from(self.eps));
+        let (d, eps) = (self.width, self.eps);
         let row = &self.embedding[token as usize * d..][..d];
         let mut x: Vec<f64> = row.iter().map(|&v| f64::from(v)).collect();
         let add = |x: &mut Vec<f64>, y: Vec<f64>| x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
         for (layer, (block, state)) in self.blocks.iter().zip(states).enumerate() {
-            let u = rms_norm(&x, &block.norm, d, eps);
+            let u = block.norm.step(&x, eps);
             let context = Context { change, layer };
             add(&mut x, block.mixer.step(state, &u, &context));
             if let Some(f) = &block.feed_forward {
-                let u = rms_norm(&x, &f.norm, d, eps);
-                let gate_up = linear(&u, &f.gate_up, f.gate_up_bias.as_deref());
-                let (gate, up) = gate_up.split_at(f.inner);
-                let inner: Vec<f64> = gate.iter().zip(up).map(|(&g, u)| silu(g) * u).collect();
-                add(&mut x, linear(&inner, &f.down, f.down_bias.as_deref()));
+                let u = f.norm.step(&x, eps);
+                add(&mut x, f.layer.step(state, &u));
             }
         }
-        let x = rms_norm(&x, &self.norm, d, eps);
+        let x = self.norm.step(&x, eps);
         linear(&x, self.head.as_ref().unwrap_or(&self.embedding), None)
     }
 
@@ -204,17 +229,12 @@ impl Stack {
             taps.push(block.mixer.plan(p));
             std::mem::swap(&mut x, &mut next);
             if let Some(f) = &block.feed_forward {
-                let u = self.normalise(p, "ffn u", x, &f.norm);
-                let [gate, up] = p
-                    .project("ffn hidden", &f.gate_up, f.gate_up_bias.as_ref(), u)
-                    .split([f.inner, f.inner]);
-                let hidden = p.swiglu("ffn activated", gate, up);
                 p.io = Io {
-                    u,
+                    u: self.normalise(p, "ffn u", x, &f.norm),
                     residual: x,
                     out: next,
                 };
-                p.project_out(&f.down, f.down_bias.as_ref(), hidden);
+                f.layer.plan(p);
                 std::mem::swap(&mut x, &mut next);
             }
         }
@@ -245,9 +265,8 @@ impl Stack {
         }
     }
 
-    fn normalise(&self, p: &mut Planner, name: &str, x: BufferId, weight: &Weights) -> Columns {
-        let x = Columns::all(x, self.width);
-        p.rms_norm(name, x, weight, self.width, self.eps, None)
+    fn normalise(&self, p: &mut Planner, name: &str, x: BufferId, norm: &Norm) -> Columns {
+        norm.plan(p, name, Columns::all(x, self.width), self.eps)
     }
 }
 

@@ -1,18 +1,69 @@
-//! The tensors of one layer of a checkpoint, by their official names.
+//! The tensors of a model by their official names: taken from a checkpoint, or listed.
+//!
+//! A family's layer is built once, by one function that takes its tensors; what that function asks
+//! for is also the list that a file is checked against before any value is read. So no name and no
+//! shape stands in two places.
+
+use std::sync::Arc;
 
 use super::checkpoint::Checkpoint;
 use crate::mixers::Weights;
 
+/// A tensor that a checkpoint may hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorSpec {
+    /// Name in the file.
+    pub name: String,
+    /// Lengths of the dimensions.
+    pub shape: Vec<usize>,
+    /// False for a head that is the embedding where the file has none.
+    pub required: bool,
+    /// Other names under which files are known to hold it.
+    pub other_names: Vec<&'static str>,
+}
+
+/// Where tensors come from.
+enum Source<'a> {
+    File(&'a mut Checkpoint),
+    /// Nothing is read: what is asked for is noted, and comes back empty.
+    List(&'a mut Vec<TensorSpec>),
+}
+
 /// Tensors whose names begin with a prefix.
+///
+/// While they are listed every tensor comes back without values: whoever takes some may map them
+/// and put them together, but not look a value up by its place.
 pub struct Tensors<'a> {
-    file: &'a mut Checkpoint,
+    source: Source<'a>,
     prefix: String,
 }
 
 impl<'a> Tensors<'a> {
     /// The tensors of `file` whose names begin with `prefix`.
     pub fn new(file: &'a mut Checkpoint, prefix: String) -> Tensors<'a> {
-        Tensors { file, prefix }
+        Tensors {
+            source: Source::File(file),
+            prefix,
+        }
+    }
+
+    /// Notes in `list` what is asked for.
+    pub fn listing(list: &'a mut Vec<TensorSpec>) -> Tensors<'a> {
+        Tensors {
+            source: Source::List(list),
+            prefix: String::new(),
+        }
+    }
+
+    /// Those of them whose names go on with `prefix`.
+    pub fn within(&mut self, prefix: &str) -> Tensors<'_> {
+        Tensors {
+            source: match &mut self.source {
+                Source::File(file) => Source::File(file),
+                Source::List(list) => Source::List(list),
+            },
+            prefix: format!("{}{prefix}", self.prefix),
+        }
     }
 
     /// Takes a tensor of this shape.
@@ -20,8 +71,53 @@ impl<'a> Tensors<'a> {
     /// # Errors
     /// A sentence if it is missing or has another shape.
     pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<Weights, String> {
+        self.take_named(name, shape, &[])
+    }
+
+    /// As [`Tensors::take`] for a tensor that files are known to hold under other names too, which
+    /// are whole names; the check of a file has given it its own by the time it is taken.
+    ///
+    /// # Errors
+    /// As [`Tensors::take`].
+    pub fn take_named(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        other_names: &[&'static str],
+    ) -> Result<Weights, String> {
         let name = format!("{}{name}", self.prefix);
-        Ok(self.file.take(&name, shape)?.data)
+        match &mut self.source {
+            Source::File(file) => Ok(file.take(&name, shape)?.data),
+            Source::List(list) => {
+                list.push(TensorSpec {
+                    name,
+                    shape: shape.to_vec(),
+                    required: true,
+                    other_names: other_names.to_vec(),
+                });
+                Ok(Arc::default())
+            }
+        }
+    }
+
+    /// Takes a tensor that the file may have.
+    ///
+    /// # Errors
+    /// A sentence if it has another shape.
+    pub fn take_any(&mut self, name: &str, shape: &[usize]) -> Result<Option<Weights>, String> {
+        let name = format!("{}{name}", self.prefix);
+        match &mut self.source {
+            Source::File(file) => Ok(file.optional(&name, shape)?.map(|t| t.data)),
+            Source::List(list) => {
+                list.push(TensorSpec {
+                    name,
+                    shape: shape.to_vec(),
+                    required: false,
+                    other_names: Vec::new(),
+                });
+                Ok(None)
+            }
+        }
     }
 
     /// Takes a vector that is there only if the configuration says so.
@@ -72,4 +168,20 @@ impl<'a> Tensors<'a> {
         }
         Ok(Some(out.into()))
     }
+}
+
+/// A = -exp(A_log), the rates of decay of Mamba.
+pub fn rates(a_log: &Weights) -> Weights {
+    Arc::from_iter(a_log.iter().map(|a| -a.exp()))
+}
+
+/// Rows in blocks of `block` values, each block `times` times: the keys of a group for all its
+/// heads.
+#[cfg(feature = "zoo")]
+pub fn repeated(rows: &Weights, block: usize, times: usize) -> Weights {
+    if times == 1 {
+        return rows.clone();
+    }
+    let blocks = rows.chunks_exact(block);
+    blocks.flat_map(|b| b.repeat(times)).collect()
 }
