@@ -31,7 +31,12 @@ const measurements = [
     testDir: './bench',
     testMatch: '*.bench.ts',
     timeout: 600_000,
-    use: { baseURL: LAB, actionTimeout: 20_000, trace: 'off' as const, launchOptions: { executablePath, args: QUIET } },
+    use: {
+      baseURL: LAB,
+      actionTimeout: 20_000,
+      trace: 'off' as const,
+      launchOptions: { executablePath, args: QUIET },
+    },
   },
 ];
 
@@ -48,48 +53,54 @@ export default defineConfig({
     trace: 'retain-on-failure',
     viewport: { width: 1280, height: 900 },
   },
-  projects: measuring ? measurements : [
-    {
-      name: 'page',
-      testDir: './page',
-      use: { baseURL: GALLERY, launchOptions: { executablePath, args: QUIET } },
-    },
-    ...(galleryOnly
+  projects: measuring
+    ? measurements
+    : [
+        {
+          name: 'page',
+          testDir: './page',
+          use: { baseURL: GALLERY, launchOptions: { executablePath, args: QUIET } },
+        },
+        ...(galleryOnly
+          ? []
+          : [
+              {
+                // Chromium without a flag has WebGPU but no adapter: the natural fallback.
+                name: 'cpu',
+                testDir: './lab',
+                testIgnore: /lost-device/,
+                timeout: 180_000,
+                use: {
+                  baseURL: LAB,
+                  launchOptions: { executablePath, args: QUIET },
+                },
+              },
+              {
+                name: 'webgpu',
+                testDir: './lab',
+                testIgnore: /no-adapter|endurance/,
+                timeout: 180_000,
+                use: {
+                  baseURL: LAB,
+                  launchOptions: {
+                    executablePath,
+                    args: [...QUIET, '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'],
+                  },
+                },
+              },
+            ]),
+      ],
+  webServer: [
+    ...(measuring
       ? []
       : [
           {
-            // Chromium without a flag has WebGPU but no adapter: the natural fallback.
-            name: 'cpu',
-            testDir: './lab',
-            testIgnore: /lost-device/,
-            timeout: 180_000,
-            use: {
-              baseURL: LAB,
-              launchOptions: { executablePath, args: QUIET },
-            },
-          },
-          {
-            name: 'webgpu',
-            testDir: './lab',
-            testIgnore: /no-adapter|endurance/,
-            timeout: 180_000,
-            use: {
-              baseURL: LAB,
-              launchOptions: {
-                executablePath,
-                args: [...QUIET, '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'],
-              },
-            },
+            command: `npm run --silent build:gallery && ${preview('dist-gallery', PORT + 1)}`,
+            cwd: '../../web',
+            url: `${GALLERY}/gallery.html`,
+            reuseExistingServer: true,
           },
         ]),
-  ],
-  webServer: [
-    ...(measuring ? [] : [{
-      command: `npm run --silent build:gallery && ${preview('dist-gallery', PORT + 1)}`,
-      cwd: '../../web',
-      url: `${GALLERY}/gallery.html`,
-      reuseExistingServer: true,
-    }]),
     ...(galleryOnly
       ? []
       : [

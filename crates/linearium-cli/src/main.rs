@@ -10,6 +10,7 @@ mod logits;
 mod models;
 mod probe;
 mod safetensors;
+mod scaling;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -92,6 +93,13 @@ static COMMANDS: &[Command] = &[
         about: "Measures tokens a second of prefill and milliseconds a token of decoding.",
         flags: bench::flags,
         run: bench::run,
+    },
+    Command {
+        name: "scaling",
+        operand: None,
+        about: "Measures time and memory of every mixer from 1,024 tokens to a million.",
+        flags: scaling::flags,
+        run: scaling::run,
     },
     Command {
         name: "canary",

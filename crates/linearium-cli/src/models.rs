@@ -25,7 +25,7 @@ pub enum Source {
 }
 
 /// The ids of models with random weights.
-fn random_ids() -> Vec<String> {
+pub fn random_ids() -> Vec<String> {
     mixers::ALL
         .iter()
         .map(|d| format!("random-{}", d.id))

@@ -6,23 +6,42 @@
 //! columns out of a wider packed buffer. Zero rows are allowed everywhere and change nothing.
 
 pub mod activate;
+#[cfg(feature = "zoo")]
+pub mod bonus;
 pub mod causal_conv;
 pub mod cross_entropy;
 pub mod delay;
 pub mod embed;
 pub mod exp_multiply;
 pub mod matmul;
+#[cfg(feature = "zoo")]
+pub mod normalise;
+#[cfg(feature = "zoo")]
+pub mod pointwise;
 pub mod rms_norm;
 pub mod rotary;
+#[cfg(feature = "zoo")]
+pub mod route;
+#[cfg(feature = "zoo")]
+pub mod running_softmax;
 pub mod scaled_add;
+#[cfg(feature = "zoo")]
+pub mod scan_complex;
 #[cfg(feature = "zoo")]
 pub mod scan_delta;
 pub mod scan_elementwise;
 pub mod scan_outer;
+#[cfg(feature = "zoo")]
+pub mod scan_wkv;
+#[cfg(feature = "zoo")]
+pub mod score_attention;
 mod simd_math;
 pub mod softmax_attention;
+#[cfg(feature = "zoo")]
+pub mod spike;
 pub mod state_norm;
 pub mod swiglu;
+mod tile;
 pub mod window_sum;
 
 use crate::recording::Kernel;
@@ -30,20 +49,38 @@ use crate::recording::Kernel;
 /// Every kernel, for the conformance suite and the start-up canary.
 pub static ALL: &[&Kernel] = &[
     &activate::KERNEL,
+    #[cfg(feature = "zoo")]
+    &bonus::KERNEL,
     &causal_conv::KERNEL,
     &cross_entropy::KERNEL,
     &delay::KERNEL,
     &embed::KERNEL,
     &exp_multiply::KERNEL,
     &matmul::KERNEL,
+    #[cfg(feature = "zoo")]
+    &normalise::KERNEL,
+    #[cfg(feature = "zoo")]
+    &pointwise::KERNEL,
     &rms_norm::KERNEL,
     &rotary::KERNEL,
+    #[cfg(feature = "zoo")]
+    &route::KERNEL,
+    #[cfg(feature = "zoo")]
+    &running_softmax::KERNEL,
     &scaled_add::KERNEL,
+    #[cfg(feature = "zoo")]
+    &scan_complex::KERNEL,
     #[cfg(feature = "zoo")]
     &scan_delta::KERNEL,
     &scan_elementwise::KERNEL,
     &scan_outer::KERNEL,
+    #[cfg(feature = "zoo")]
+    &scan_wkv::KERNEL,
+    #[cfg(feature = "zoo")]
+    &score_attention::KERNEL,
     &softmax_attention::KERNEL,
+    #[cfg(feature = "zoo")]
+    &spike::KERNEL,
     &state_norm::KERNEL,
     &swiglu::KERNEL,
     &window_sum::KERNEL,

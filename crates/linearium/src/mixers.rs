@@ -6,10 +6,28 @@
 //! random weights in [`RANDOM_MODELS`].
 
 pub mod attention;
+#[cfg(feature = "zoo")]
+pub mod delta_net;
+#[cfg(feature = "zoo")]
+pub mod gated_delta_net;
 pub mod gla;
+#[cfg(feature = "zoo")]
+pub mod light_net;
+#[cfg(feature = "zoo")]
+pub mod min_gru;
+#[cfg(feature = "zoo")]
+pub mod min_lstm;
 pub mod retnet;
+#[cfg(feature = "zoo")]
+pub mod rwkv4;
+#[cfg(feature = "zoo")]
+pub mod rwkv7;
 pub mod s6;
+#[cfg(feature = "zoo")]
+pub mod spike_gpt;
 pub mod ssd;
+#[cfg(feature = "zoo")]
+pub mod window_attention;
 
 use std::sync::Arc;
 
@@ -161,12 +179,14 @@ pub struct Taps {
     pub decay: Decay,
     /// `[T, H]`, the write scale (the step size of Mamba).
     pub write_scale: Option<Columns>,
-    /// b and a of a delta rule, `[T, H, K]` each.
+    /// b and a of a delta rule, `[T, H, K]` each; with R such terms in a factor, `[T, H, R, K]`.
     pub erase: Option<[Columns; 2]>,
     /// `[H, K]`, how much of the present token is read beside the state before it (RWKV).
     pub bonus: Option<Weights>,
     /// z, `[T, H]`.
     pub normaliser: Option<Columns>,
+    /// True if write scale and z are given as logarithms, since they may be of any size (RWKV-4).
+    pub in_logs: bool,
     /// Multiplies every weight.
     pub scale: f32,
     /// `[H, K, V]` (for S6 `[D, N]`); none for attention.
@@ -192,6 +212,7 @@ impl Taps {
             erase: None,
             bonus: None,
             normaliser: None,
+            in_logs: false,
             scale: 1.0,
             state: None,
             left_window: None,
@@ -216,4 +237,34 @@ pub enum Decay {
     Turning(Weights, Weights),
     /// No decay: softmax attention, whose weights are normalised scores.
     Softmax,
+    /// No decay: weights that are another function of scores.
+    #[cfg(feature = "zoo")]
+    Scores(Scores),
+}
+
+/// Weights by scores: `M[i, j] = f(scale q_i . k_j + bias[i - j])`, for those j in the window whose
+/// distance `i - j` is a multiple of the dilation.
+#[cfg(feature = "zoo")]
+#[derive(Clone, Debug)]
+pub struct Scores {
+    /// f.
+    pub function: ScoreFunction,
+    /// `[H, distances]`, or `[distances]` for all heads; a distance beyond has the last one.
+    pub bias: Weights,
+    /// Length of the bias of a head; 0 for none.
+    pub distances: usize,
+    /// Distance from one token that is seen to the next.
+    pub dilation: usize,
+}
+
+/// What weights are of scores.
+#[cfg(feature = "zoo")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScoreFunction {
+    /// Softmax over j.
+    Softmax,
+    /// `relu(s)^2`.
+    SquaredRelu,
+    /// The score itself: with a scale of 0 a convolution.
+    Identity,
 }

@@ -2,8 +2,15 @@
 //! declares its buffers and notes a pass in which only the number of tokens and the position are
 //! open. A recording is those passes with both filled in.
 
+#[cfg(feature = "zoo")]
+mod choice;
+#[cfg(feature = "zoo")]
+pub mod delta_scan;
+pub mod elementwise_scan;
 mod operations;
 pub mod outer_scan;
+#[cfg(feature = "zoo")]
+pub mod pointwise;
 
 use std::mem::offset_of;
 
@@ -14,6 +21,8 @@ use crate::kernels::softmax_attention::SoftmaxAttention;
 use crate::mixers::{Change, Weights};
 use crate::recording::{BufferId, Kernel, Layout, NONE, Pass, Recording};
 
+#[cfg(feature = "zoo")]
+pub use choice::{Attention, Routing};
 pub use operations::Activation;
 
 /// Columns of a buffer with one row a token.
@@ -129,6 +138,9 @@ pub struct Planner {
     shared: Vec<BufferId>,
     /// Rotary angles to be written before each recording: (theta, K, buffer).
     pub angles: Vec<(f64, usize, BufferId)>,
+    /// What layers have left for those after them, by name.
+    #[cfg(feature = "zoo")]
+    left: Vec<(&'static str, Columns)>,
 }
 
 impl Planner {
@@ -149,7 +161,29 @@ impl Planner {
             tapped_layer: tapped,
             shared: Vec::new(),
             angles: Vec::new(),
+            #[cfg(feature = "zoo")]
+            left: Vec::new(),
         }
+    }
+
+    /// True in the layer whose factors probes want to read.
+    #[cfg(feature = "zoo")]
+    pub fn is_tapped(&self) -> bool {
+        self.tapped_layer == Some(self.layer)
+    }
+
+    /// Leaves rows for later layers under a name. They must lie in a buffer that no later layer
+    /// writes to, as those of [`Planner::gates`] do.
+    #[cfg(feature = "zoo")]
+    pub fn leave(&mut self, name: &'static str, rows: Columns) {
+        self.left.push((name, rows));
+    }
+
+    /// The rows that an earlier layer has left under this name.
+    #[cfg(feature = "zoo")]
+    pub fn left(&self, name: &str) -> Option<Columns> {
+        let found = self.left.iter().find(|(known, _)| *known == name);
+        found.map(|(_, rows)| *rows)
     }
 
     fn in_layer(&self, name: &str) -> String {

@@ -1,6 +1,9 @@
 //! Pieces of definitions in f64: the state of [`crate::mixers::Mixer::step`] and the arithmetic
 //! that formulas are made of.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
 use crate::mixers::{Change, Shape};
 
 /// What one token's step of a layer may know beside its input and its own state.
@@ -10,7 +13,12 @@ pub struct Context<'a> {
     pub change: &'a Change,
     /// The layer.
     pub layer: usize,
+    /// What the layers before have left of this token, by name.
+    pub left: &'a Left,
 }
+
+/// Rows that a layer leaves for those after it (the first value of RWKV-7).
+pub type Left = RefCell<BTreeMap<&'static str, Vec<f64>>>;
 
 /// State of [`crate::mixers::Mixer::step`], empty at the start of a sequence.
 #[derive(Clone, Debug, Default)]
@@ -74,6 +82,43 @@ impl StepState {
         for w in &self.writes {
             add(&mut self.state, w);
         }
+    }
+
+    /// `S_t = (diag(exp(g_t)) + b a^T) S_{t-1} + k_t v_t^T` for every head, a and b `[H, K]`. The
+    /// delta rule is `b = beta k`, `a = -exp(g) k`, its key times beta.
+    pub fn update_erasing(&mut self, write: Write, b: &[f64], a: &[f64], shape: &Shape) {
+        let Shape {
+            heads, key, value, ..
+        } = *shape;
+        self.state.resize(heads * key * value, 0.0);
+        let mut recalled = vec![0.0; heads * value];
+        for (i, (row, a)) in self.state.chunks_exact(value).zip(a).enumerate() {
+            let recalled = &mut recalled[i / key * value..][..value];
+            recalled.iter_mut().zip(row).for_each(|(r, s)| *r += a * s);
+        }
+        self.update(write, shape, 0);
+        for (i, (row, b)) in self.state.chunks_exact_mut(value).zip(b).enumerate() {
+            let recalled = &recalled[i / key * value..][..value];
+            row.iter_mut().zip(recalled).for_each(|(s, r)| *s += b * r);
+        }
+    }
+
+    /// Lets what has left a window of tokens go, before the next token is written: a token that
+    /// reads before it writes is itself the last of the window.
+    pub fn leave_window(&mut self, shape: &Shape, window: usize) {
+        self.state
+            .resize(shape.heads * shape.key * shape.value, 0.0);
+        if window == 0 || self.writes.len() < window {
+            return;
+        }
+        let mut kept = self.writes.split_off(self.writes.len() + 1 - window);
+        self.writes.clear();
+        self.state.fill(0.0);
+        let last_value = self.last_value.clone();
+        for write in kept.drain(..) {
+            self.update(write, shape, window);
+        }
+        self.last_value = last_value;
     }
 
     /// `o = scale * S^T q` for every head, q `[H, K]`.
@@ -153,6 +198,42 @@ pub fn rms_norm(u: &[f64], weight: &[f32], group: usize, eps: f64) -> Vec<f64> {
         }
     }
     out
+}
+
+/// `(u - mean) / sqrt(var + eps) * weight + bias` over groups of columns.
+pub fn layer_norm(u: &[f64], weight: &[f32], bias: &[f32], group: usize, eps: f64) -> Vec<f64> {
+    let mut out = Vec::with_capacity(u.len());
+    for part in u.chunks_exact(group) {
+        let mean = part.iter().sum::<f64>() / group as f64;
+        let variance = part.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / group as f64;
+        for x in part {
+            let (w, b) = (f64::from(weight[out.len()]), f64::from(bias[out.len()]));
+            out.push((x - mean) / (variance + eps).sqrt() * w + b);
+        }
+    }
+    out
+}
+
+/// `u / sqrt(sum(u^2) + eps)` over groups of columns, in place.
+pub fn l2_norm(u: &mut [f64], group: usize, eps: f64) {
+    for part in u.chunks_exact_mut(group) {
+        let square: f64 = part.iter().map(|x| x * x).sum();
+        part.iter_mut().for_each(|x| *x /= (square + eps).sqrt());
+    }
+}
+
+/// `u / (sum(u) + eps)` over groups of columns, in place.
+pub fn sum_norm(u: &mut [f64], group: usize, eps: f64) {
+    for part in u.chunks_exact_mut(group) {
+        let sum: f64 = part.iter().sum();
+        part.iter_mut().for_each(|x| *x /= sum + eps);
+    }
+}
+
+/// Each block of columns `repeat` times, as [`crate::plan::Columns::spread`].
+pub fn spread(x: &[f64], block: usize, repeat: usize) -> Vec<f64> {
+    let blocks = x.chunks_exact(block);
+    blocks.flat_map(|b| b.repeat(repeat)).collect()
 }
 
 /// `a * b`, value by value.

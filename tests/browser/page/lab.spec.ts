@@ -310,3 +310,33 @@ for (const scheme of ['light', 'dark'] as const) {
     );
   });
 }
+
+test('on paper every picture is drawn at its width there, and on screen as before', async ({ page }) => {
+  await openLab(page);
+  const widths = (): Promise<number[]> =>
+    page.evaluate(async () => {
+      const lab = document.querySelector('linearium-lab')!.shadowRoot!;
+      const views = [...lab.querySelectorAll('lin-panel')].flatMap((p) => [
+        ...p.shadowRoot!.querySelectorAll('lin-view'),
+      ]);
+      await Promise.all(
+        views.map((v) => (v as unknown as { updateComplete: Promise<boolean> }).updateComplete),
+      );
+      const pictures = views.filter((v) =>
+        ['lines', 'heatmap', 'histogram'].includes((v as unknown as { view: { kind: string } }).view.kind),
+      );
+      return pictures.map(
+        (v) => v.shadowRoot!.querySelector<SVGSVGElement>('.plot > svg')?.viewBox.baseVal.width ?? 0,
+      );
+    });
+  await expect.poll(async () => Math.min(...(await widths()))).toBeGreaterThan(0);
+  const onScreen = await widths();
+  expect(onScreen.length).toBeGreaterThan(5);
+  await page.evaluate(() => dispatchEvent(new Event('beforeprint')));
+  const onPaper = await widths();
+  expect(onPaper.length).toBe(onScreen.length);
+  expect(onPaper.filter((width) => width !== 318 && width !== 670)).toEqual([]);
+  await page.evaluate(() => dispatchEvent(new Event('afterprint')));
+  // Those out of sight a moment later.
+  await expect.poll(widths).toEqual(onScreen);
+});

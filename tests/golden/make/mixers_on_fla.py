@@ -41,9 +41,9 @@ def mom(directory: str, check: bool) -> None:
         official="the layer (MomAttention) and the recurrence of flash-linear-attention at "
                  f"{FLA.commit} (naive_recurrent_gated_delta_rule)",
         composed="transform is called without the capacity that the published forward hands to it and "
-                 "that it does not take, and with a stable sort of the tokens; " + PLAIN + ". state [M, H, K, V]: memories in their order, then the shared one; selected "
-                 "and routing [T, k]: the memories of each token, the most likely one first, and their "
-                 "weights",
+                 "that it does not take, and with a stable sort of the tokens; " + PLAIN + ". state "
+                 "[M, H, K, V]: memories in their order, then the shared one; selected and routing "
+                 "[T, k]: the memories of each token, the most likely one first, and their weights",
     )
     base = dict(hidden_size=D, head_dim=8, num_heads=2, expand_v=1.5, layer_idx=0)
     recorded = load_file(OUT / "mom.safetensors") if check else None

@@ -34,7 +34,8 @@ CASES = [
     "They'll say it isn't one state, it's many; I'VE READ 2024 of them!?",
     "    def step(state, k, v):\n        return state + k * v",
     "na\u00efve caf\u00e9, composed: e\u0301 and o\u0308, \u212b",
-    "\u8a18\u61b6\u306f\u6709\u9650\u3067\u3059\u3002 \u041f\u0430\u043c\u044f\u0442\u044c \u03bc\u03bd\u03ae\u03bc\u03b7",
+    "\u8a18\u61b6\u306f\u6709\u9650\u3067\u3059\u3002 \u041f\u0430\u043c\u044f\u0442\u044c "
+    "\u03bc\u03bd\u03ae\u03bc\u03b7",
     "\U0001f9e0\U0001f469\u200d\U0001f52c \u200b\ufeff\u00a0end",
     "x\u0000y\u007fz",
     "<|endoftext|>The<|endoftext|> state<s></s><unk>",

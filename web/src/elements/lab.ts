@@ -7,7 +7,6 @@ import builtInProperties from 'virtual:properties';
 import { EngineClient, type EngineListener } from '../engine/client.ts';
 import type { Configured, Facts, Need, Progress, Property, TextId } from '../engine/protocol.ts';
 import { Cursor } from '../views/cursor.ts';
-import { formatNumber } from '../views/format.ts';
 import type { Panel } from '../views/types.ts';
 import type { SettingDetail } from './controls.ts';
 import './controls.ts';
@@ -514,7 +513,7 @@ export class LineariumLab extends LitElement implements EngineListener {
               },
             )}
           </div>
-          <section id="how" tabindex="-1" aria-labelledby="how-title">
+          <section id="how" class="no-print" tabindex="-1" aria-labelledby="how-title">
             <h2 id="how-title">How it works</h2>
             <lin-words name="how-it-works"></lin-words>
           </section>
@@ -531,9 +530,6 @@ export class LineariumLab extends LitElement implements EngineListener {
           <button @click=${() => this.reportDialog.close()}>Close</button>
         </div>
       </dialog>
-      <p class="print-only">
-        ${this.facts?.description ?? ''} · ${formatNumber(this.facts?.parameters)} parameters ·
-        ${location.href}
-      </p>`;
+      <p class="print-only">${this.facts?.description ?? ''} · ${location.href}</p>`;
   }
 }

@@ -154,8 +154,17 @@ export class LinPanel extends LitElement {
       }
       @media print {
         :host {
-          break-inside: avoid;
           border-color: #bbb;
+        }
+        header,
+        .summary {
+          break-after: avoid;
+        }
+        .views {
+          grid-template-columns: repeat(2, minmax(0, 1fr));
+        }
+        .views .wide {
+          grid-column: 1 / -1;
         }
         .about details:not([open]) {
           display: none;

@@ -25,6 +25,8 @@ interface Drawn {
 }
 
 const PAGE_ROWS = 50;
+/** Widths on paper, in CSS pixels, of a picture that has a row to itself and of one of two: they fit A4 and letter. */
+const PAPER_WIDTH = { wide: 670, half: 318 };
 /** Pictures out of sight are drawn when nothing has changed for so long. */
 const SETTLED_MS = 350;
 
@@ -196,6 +198,26 @@ export class LinView extends LitElement {
         vertical-align: bottom;
         min-width: 5.5rem;
       }
+      @media print {
+        :host,
+        .rows {
+          break-inside: avoid;
+        }
+        h3 {
+          break-after: avoid;
+        }
+        .text span,
+        .scale i {
+          print-color-adjust: exact;
+        }
+        .text,
+        .rows {
+          overflow: hidden;
+        }
+        .readout {
+          min-height: 0;
+        }
+      }
       tr:last-child td {
         border-bottom: 0;
       }
@@ -226,6 +248,7 @@ export class LinView extends LitElement {
 
   /** Out of sight, pictures are drawn when they have stopped to change. */
   private near = false;
+  @state() private onPaper = false;
   private stale = true;
   private waits = false;
   private hasDrawn = false;
@@ -243,8 +266,19 @@ export class LinView extends LitElement {
     const width = Math.floor(entries[0].contentRect.width);
     // Asked for here, where the layout is known: anywhere else the question makes the page lay itself out.
     this.font = Math.max(11, Math.min(15, Number.parseFloat(getComputedStyle(this).fontSize) * 0.72));
-    if (width > 0 && width !== this.width) this.width = width;
+    if (width > 0 && width !== this.width && !this.onPaper) this.width = width;
   });
+  private screenWidth = 0;
+  /** A printed page is laid out without asking anybody: what it needs is drawn before. */
+  private readonly print = (event: Event): void => {
+    this.onPaper = event.type === 'beforeprint';
+    if (this.onPaper) this.screenWidth = this.width;
+    this.width = !this.onPaper
+      ? this.screenWidth
+      : this.classList.contains('wide')
+        ? PAPER_WIDTH.wide
+        : PAPER_WIDTH.half;
+  };
   private readonly moved = (): void => {
     if (!hasPosition(this.view)) return;
     const position = this.cursor?.position ?? null;
@@ -256,10 +290,14 @@ export class LinView extends LitElement {
     this.sizes.observe(this);
     this.sight.observe(this);
     this.cursor?.addEventListener('move', this.moved);
+    addEventListener('beforeprint', this.print);
+    addEventListener('afterprint', this.print);
   }
 
   override disconnectedCallback(): void {
     super.disconnectedCallback();
+    removeEventListener('beforeprint', this.print);
+    removeEventListener('afterprint', this.print);
     this.sizes.disconnect();
     this.sight.disconnect();
     clearTimeout(this.later);
@@ -279,7 +317,12 @@ export class LinView extends LitElement {
     const rows = kind === 'heatmap' ? this.view.rows : 0;
     const usual = Math.round(Math.min(380, Math.max(240, this.width * 0.5)));
     const height = kind === 'heatmap' ? Math.max(usual, Math.min(460, 110 + rows * 14)) : usual;
-    return { width: this.width, height, palette: PALETTES[this.theme], font: this.font };
+    return {
+      width: this.width,
+      height,
+      palette: PALETTES[this.onPaper ? 'light' : this.theme],
+      font: this.font,
+    };
   }
 
   private draw(): void {
@@ -319,7 +362,7 @@ export class LinView extends LitElement {
   override shouldUpdate(changes: PropertyValues): boolean {
     const redrawn = changes.has('view') || changes.has('theme') || changes.has('width');
     if (redrawn) this.stale = true;
-    this.waits = redrawn && !this.near;
+    this.waits = redrawn && !this.near && !this.onPaper;
     this.toggleAttribute('stale', this.stale && this.waits);
     clearTimeout(this.later);
     if (this.stale && this.waits) this.later = setTimeout(() => this.requestUpdate(), SETTLED_MS);
@@ -561,7 +604,7 @@ export class LinView extends LitElement {
     const drawing = guard([view, this.width, this.theme], () => this.drawn.base);
     return html`<div
       class=${isText ? 'plot text' : 'plot'}
-      style=${isText ? '' : `height:${this.height}px`}
+      style=${isText ? '' : `height:${this.height}px${this.onPaper ? `;width:${this.width}px` : ''}`}
       tabindex="0"
       role="slider"
       aria-label=${view.title}

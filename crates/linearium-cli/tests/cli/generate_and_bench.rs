@@ -1,4 +1,4 @@
-//! `linearium generate`, `bench` and `canary`.
+//! `linearium generate`, `bench`, `scaling` and `canary`.
 
 use std::fs;
 
@@ -96,5 +96,42 @@ fn canary_checks_every_kernel() {
             .lines()
             .find(|l| l.trim_start().starts_with(kernel.name));
         assert!(line.unwrap().ends_with("ok"), "{}", run.stdout);
+    }
+}
+
+/// What does not depend on how busy the machine is: memory, finite numbers, and which mixers.
+#[test]
+fn scaling_holds_memory_constant() {
+    let folder = Folder::new();
+    let json = folder.path("scaling.json");
+    succeed(&[
+        "scaling",
+        "--model",
+        "random-ssd",
+        "--model",
+        "random-s6",
+        "--width",
+        "16",
+        "--longest",
+        "16384",
+        "--json",
+        &json,
+    ]);
+    let rows: Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
+    let rows = rows.as_array().unwrap();
+    assert_eq!(rows.len(), 2);
+    for row in rows {
+        let passes = row["passes"].as_array().unwrap();
+        let tokens: Vec<u64> = passes
+            .iter()
+            .map(|p| p["tokens"].as_u64().unwrap())
+            .collect();
+        assert_eq!(tokens, [1024, 4096, 16_384]);
+        for pass in passes {
+            assert_eq!(pass["finite"], true, "{row}");
+            assert_eq!(pass["buffer_bytes"], passes[0]["buffer_bytes"], "{row}");
+        }
+        let slope = row["slope"].as_f64().unwrap();
+        assert!(slope.is_finite() && slope > 0.0, "{row}");
     }
 }

@@ -95,6 +95,9 @@ fn cpu(level: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]
     dispatch!(level, simd => causal_conv(simd, &params.unpack(), reads, writes));
 }
 
+/// Taps that are added in one pass over a row.
+const TAPS: usize = 4;
+
 #[inline(always)]
 fn causal_conv<S: Simd>(simd: S, p: &CausalConv, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
     let [x, weight, bias] = reads else {
@@ -102,36 +105,61 @@ fn causal_conv<S: Simd>(simd: S, p: &CausalConv, reads: &[&[f32]], writes: &mut 
     };
     let [y, tail] = writes else { unreachable!() };
     let (channels, width, t_len) = (p.channels as usize, p.width as usize, p.t as usize);
-    // Channels side by side, as the rows are.
-    let mut taps = vec![0.0; width * channels];
+    let lanes = S::f32s::LEN;
+    // Channels side by side, as the rows are; taps that fill up a pass are zero.
+    let mut taps = vec![0.0; width.next_multiple_of(TAPS) * channels];
     for (c, weight) in weight.chunks_exact(width).take(channels).enumerate() {
         for w in 0..width {
             taps[w * channels + c] = weight[w];
         }
     }
+    let zeros = vec![0.0; channels];
+    let first = if p.has_bias == 1 {
+        &bias[..channels]
+    } else {
+        &zeros
+    };
     for t in 0..t_len {
         let y = &mut y[t * channels..][..channels];
-        let rows: [&[f32]; 16] = std::array::from_fn(|w| {
-            // Rows count from the oldest of the tail.
-            if w >= width {
-                &[]
-            } else if t + w < width - 1 {
-                &tail[(t + w) * channels..][..channels]
-            } else {
-                let row = t + w + 1 - width;
-                &x[p.x_offset as usize + row * p.x_stride as usize..][..channels]
+        for pass in (0..width).step_by(TAPS) {
+            let taps: [&[f32]; TAPS] =
+                std::array::from_fn(|i| &taps[(pass + i) * channels..][..channels]);
+            let rows: [&[f32]; TAPS] = std::array::from_fn(|i| {
+                // Rows count from the oldest of the tail.
+                let w = pass + i;
+                if w >= width {
+                    &zeros
+                } else if t + w < width - 1 {
+                    &tail[(t + w) * channels..][..channels]
+                } else {
+                    let row = t + w + 1 - width;
+                    &x[p.x_offset as usize + row * p.x_stride as usize..][..channels]
+                }
+            });
+            let act = p.silu == 1 && pass + TAPS >= width;
+            let mut c = 0;
+            while c + lanes <= channels {
+                let at = c..c + lanes;
+                let before = if pass == 0 {
+                    &first[at.clone()]
+                } else {
+                    &y[at.clone()]
+                };
+                let mut sum = S::f32s::from_slice(simd, before);
+                for i in 0..TAPS {
+                    let x = S::f32s::from_slice(simd, &rows[i][at.clone()]);
+                    sum = S::f32s::from_slice(simd, &taps[i][at.clone()]).mul_add(x, sum);
+                }
+                activate(simd, sum, act).store_slice(&mut y[at]);
+                c += lanes;
             }
-        });
-        for c in (0..channels).step_by(S::f32s::LEN) {
-            let mut sum = if p.has_bias == 1 {
-                load(simd, &bias[..channels], c)
-            } else {
-                S::f32s::splat(simd, 0.0)
-            };
-            for (taps, row) in taps.chunks_exact(channels).zip(rows) {
-                sum = load(simd, taps, c).mul_add(load(simd, row, c), sum);
+            if c < channels {
+                let mut sum = load(simd, if pass == 0 { first } else { y }, c);
+                for i in 0..TAPS {
+                    sum = load(simd, taps[i], c).mul_add(load(simd, rows[i], c), sum);
+                }
+                store::<S>(activate(simd, sum, act), y, c);
             }
-            store::<S>(if p.silu == 1 { silu(simd, sum) } else { sum }, y, c);
         }
     }
     // The last inputs become the tail; what of the old tail is among them moves up.
@@ -141,4 +169,9 @@ fn causal_conv<S: Simd>(simd: S, p: &CausalConv, reads: &[&[f32]], writes: &mut 
         let from = p.x_offset as usize + (row + t_len + 1 - width) * p.x_stride as usize;
         tail[row * channels..][..channels].copy_from_slice(&x[from..from + channels]);
     }
+}
+
+#[inline(always)]
+fn activate<S: Simd>(simd: S, sum: S::f32s, silu_follows: bool) -> S::f32s {
+    if silu_follows { silu(simd, sum) } else { sum }
 }

@@ -1,9 +1,10 @@
 //! Linear layer: `y[t, n] = sum_k x[t, k] w[n, k] (+ bias[n]) (+ residual[t, n])`.
 
 use bytemuck::{Pod, Zeroable};
-use fearless_simd::{Level, Simd, SimdBase, SimdFloat, dispatch};
+use fearless_simd::{Level, Simd, SimdBase, dispatch};
 
-use super::simd_math::load;
+use super::simd_math::{load, store};
+use super::tile::{Columns, multiply_add, transpose};
 use crate::random::Random;
 use crate::recording::{Call, Kernel, Params, Stage};
 
@@ -94,108 +95,105 @@ fn cpu(level: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]
     dispatch!(level, simd => matmul(simd, &params.unpack(), reads, writes));
 }
 
-/// Rows of x that are multiplied at once with [`TILE_N`] rows of w: twelve sums, which with one
-/// operand of each product fit the 16 vector registers of SSE and AVX2.
-const TILE_T: usize = 4;
-const TILE_N: usize = 3;
-
-/// Values of w that stay in the first-level cache while all rows of x pass (16 KiB).
-const BLOCK: usize = 4096;
-
+/// Every result is a sum over k in order, so that a row's does not depend on the rows beside it.
 #[inline(always)]
 fn matmul<S: Simd>(simd: S, p: &Matmul, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+    // Rows of x by vectors of columns: as many sums as the registers hold (16; 32 with AVX-512)
+    // beside a row of the panel, a value of x and, without fused multiply-add, a product.
+    match (p.t, S::f32s::LEN) {
+        (0..4, _) => tiles::<S, 1, 4>(simd, p, reads, writes),
+        (_, 4) => tiles::<S, 4, 2>(simd, p, reads, writes),
+        (_, 8) => tiles::<S, 4, 3>(simd, p, reads, writes),
+        _ => tiles::<S, 8, 3>(simd, p, reads, writes),
+    }
+}
+
+/// All rows, ROWS by VECTORS of columns at a time.
+#[inline(always)]
+fn tiles<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    simd: S,
+    p: &Matmul,
+    reads: &[&[f32]],
+    writes: &mut [&mut [f32]],
+) {
     let [x, w, bias, residual] = reads else {
         unreachable!()
     };
     let [y] = writes else { unreachable!() };
-    let (t_len, k, n) = (p.t as usize, p.k as usize, p.n as usize);
+    let (t_len, k, n, lanes) = (p.t as usize, p.k as usize, p.n as usize, S::f32s::LEN);
+    // ROWS rows of x side by side, so that one pointer serves a tile.
     let x_row = |t: usize| &x[p.x_offset as usize + t * p.x_stride as usize..][..k];
-    let w_row = |j: usize| &w[j * k..][..k];
-    let mut write = |t: usize, j: usize, dot: f32| {
-        let b = if p.has_bias == 1 { bias[j] } else { 0.0 };
-        let r = if p.has_residual == 1 {
-            residual[t * n + j]
-        } else {
-            0.0
-        };
-        y[t * n + j] = dot + b + r;
-    };
-    let block = (BLOCK / k.max(1)).next_multiple_of(TILE_N).max(TILE_N);
-    for first in (0..n).step_by(block) {
-        let end = n.min(first + block);
-        for t in (0..t_len).step_by(TILE_T) {
-            let rows = TILE_T.min(t_len - t);
-            for j in (first..end).step_by(TILE_N) {
-                let columns = TILE_N.min(end - j);
-                // A tile over the edge repeats its last row; the sums are not used.
-                let w: [&[f32]; TILE_N] = std::array::from_fn(|i| w_row(j + i.min(columns - 1)));
-                if rows == 1 {
-                    let sums = dots_1(simd, x_row(t), w);
-                    for (i, sum) in sums.into_iter().enumerate().take(columns) {
-                        write(t, j + i, sum);
-                    }
+    let mut x_tiles = vec![0.0; t_len.div_ceil(ROWS) * ROWS * k];
+    for (tile, x_tile) in x_tiles.chunks_exact_mut((ROWS * k).max(1)).enumerate() {
+        if ROWS == 1 {
+            x_tile.copy_from_slice(x_row(tile));
+            continue;
+        }
+        // A tile over the edge repeats the last row; its sums are not used.
+        for r in (0..ROWS).step_by(4) {
+            let rows = std::array::from_fn(|i| x_row((tile * ROWS + r + i).min(t_len - 1)));
+            transpose(simd, rows, &mut x_tile[r..], ROWS);
+        }
+    }
+    let width = VECTORS * lanes;
+    let mut panel = vec![0.0; k * width];
+    for first in (0..n).step_by(width) {
+        let columns = first..n.min(first + width);
+        for c in (0..width * k.min(1)).step_by(4) {
+            let rows = std::array::from_fn(|i| &w[(first + c + i).min(n - 1) * k..][..k]);
+            transpose(simd, rows, &mut panel[c..], width);
+        }
+        let mut biases = [S::f32s::splat(simd, 0.0); VECTORS];
+        if p.has_bias == 1 {
+            for (v, c) in columns.clone().step_by(lanes).enumerate() {
+                biases[v] = load(simd, &bias[..n], c);
+            }
+        }
+        for t in (0..t_len).step_by(ROWS) {
+            let x = Columns {
+                values: &x_tiles[t * k..][..ROWS * k],
+                width: ROWS,
+                first: 0,
+            };
+            let w = Columns {
+                values: &panel,
+                width,
+                first: 0,
+            };
+            let mut sums = [[S::f32s::splat(simd, 0.0); VECTORS]; ROWS];
+            multiply_add(simd, &mut sums, x, w);
+            for (t, sums) in (t..t_len).zip(sums) {
+                let at = t * n + columns.start..t * n + columns.end;
+                let residual = if p.has_residual == 1 {
+                    &residual[at.clone()]
                 } else {
-                    let x: [&[f32]; TILE_T] = std::array::from_fn(|i| x_row(t + i.min(rows - 1)));
-                    let sums = dots(simd, x, w);
-                    for (i, sums) in sums.into_iter().enumerate().take(rows) {
-                        for (l, sum) in sums.into_iter().enumerate().take(columns) {
-                            write(t + i, j + l, sum);
-                        }
-                    }
-                }
+                    &[]
+                };
+                write_row(simd, sums, biases, residual, &mut y[at]);
             }
         }
     }
 }
 
-/// Every dot product of a row of `x` with a row of `w`, all of one length. Each is summed in the
-/// same order as in [`dots_1`]: a row's result does not depend on the rows beside it.
+/// Writes a row of a tile, with what is added to it. Columns behind the end of `y` are dropped.
 #[inline(always)]
-fn dots<S: Simd>(simd: S, x: [&[f32]; TILE_T], w: [&[f32]; TILE_N]) -> [[f32; TILE_N]; TILE_T] {
-    let zero = S::f32s::splat(simd, 0.0);
-    let mut sums = [[zero; TILE_N]; TILE_T];
-    let [x0, x1, x2, x3] = x.map(|row| row.chunks_exact(S::f32s::LEN));
-    let [w0, w1, w2] = w.map(|row| row.chunks_exact(S::f32s::LEN));
-    let steps = x0.zip(x1).zip(x2.zip(x3)).zip(w0.zip(w1).zip(w2));
-    for (((x0, x1), (x2, x3)), ((w0, w1), w2)) in steps {
-        let w = [w0, w1, w2].map(|w| S::f32s::from_slice(simd, w));
-        for (sums, x) in sums.iter_mut().zip([x0, x1, x2, x3]) {
-            let x = S::f32s::from_slice(simd, x);
-            for i in 0..TILE_N {
-                sums[i] = x.mul_add(w[i], sums[i]);
-            }
+fn write_row<S: Simd, const VECTORS: usize>(
+    simd: S,
+    sums: [S::f32s; VECTORS],
+    biases: [S::f32s; VECTORS],
+    residual: &[f32],
+    y: &mut [f32],
+) {
+    let lanes = S::f32s::LEN;
+    if y.len() == VECTORS * lanes && residual.is_empty() {
+        for v in 0..VECTORS {
+            (sums[v] + biases[v]).store_slice(&mut y[v * lanes..][..lanes]);
         }
+        return;
     }
-    let whole = x[0].len() / S::f32s::LEN * S::f32s::LEN;
-    if whole < x[0].len() {
-        let w = w.map(|w| load(simd, w, whole));
-        for (sums, x) in sums.iter_mut().zip(x) {
-            let x = load(simd, x, whole);
-            for i in 0..TILE_N {
-                sums[i] = x.mul_add(w[i], sums[i]);
-            }
-        }
+    for v in 0..VECTORS {
+        let at = y.len().min(v * lanes);
+        let sum = sums[v] + biases[v] + load(simd, residual, residual.len().min(at));
+        store::<S>(sum, y, at);
     }
-    sums.map(|sums| sums.map(|sum| sum.reduce_sum()))
-}
-
-/// [`dots`] for one row of x.
-#[inline(always)]
-fn dots_1<S: Simd>(simd: S, x: &[f32], w: [&[f32]; TILE_N]) -> [f32; TILE_N] {
-    let mut sums = [S::f32s::splat(simd, 0.0); TILE_N];
-    let [w0, w1, w2] = w.map(|row| row.chunks_exact(S::f32s::LEN));
-    for (((w0, w1), w2), x) in w0.zip(w1).zip(w2).zip(x.chunks_exact(S::f32s::LEN)) {
-        let x = S::f32s::from_slice(simd, x);
-        for (sum, w) in sums.iter_mut().zip([w0, w1, w2]) {
-            *sum = x.mul_add(S::f32s::from_slice(simd, w), *sum);
-        }
-    }
-    let whole = x.len() / S::f32s::LEN * S::f32s::LEN;
-    if whole < x.len() {
-        let x = load(simd, x, whole);
-        for (sum, w) in sums.iter_mut().zip(w) {
-            *sum = x.mul_add(load(simd, w, whole), *sum);
-        }
-    }
-    sums.map(|sum| sum.reduce_sum())
 }

@@ -118,21 +118,33 @@ fn rms_norm<S: Simd>(simd: S, p: &RmsNorm, reads: &[&[f32]], writes: &mut [&mut 
             let weights = &weights[columns.clone()];
             let z = if p.gate == NO_GATE { z } else { &z[columns] };
             let mut squares = S::f32s::splat(simd, 0.0);
-            for c in (0..group).step_by(S::f32s::LEN) {
-                let mut u = load(simd, row, c);
+            let lanes = S::f32s::LEN;
+            // Whole vectors without the checks of the last one, which may be a part.
+            let whole = group / lanes * lanes;
+            for c in (0..whole).step_by(lanes) {
+                let mut u = S::f32s::from_slice(simd, &row[c..c + lanes]);
                 if p.gate == GATE_THEN_NORM {
-                    u *= silu(simd, load(simd, z, c));
+                    u *= silu(simd, S::f32s::from_slice(simd, &z[c..c + lanes]));
                 }
                 squares = u.mul_add(u, squares);
-                store::<S>(u, out, c);
+                u.store_slice(&mut out[c..c + lanes]);
+            }
+            if whole < group {
+                let mut u = load(simd, row, whole);
+                if p.gate == GATE_THEN_NORM {
+                    u *= silu(simd, load(simd, z, whole));
+                }
+                squares = u.mul_add(u, squares);
+                store::<S>(u, out, whole);
             }
             let scale = 1.0 / (squares.reduce_sum() / group as f32 + p.eps).sqrt();
-            for c in (0..group).step_by(S::f32s::LEN) {
-                let mut u = load(simd, out, c) * scale * load(simd, weights, c);
-                if p.gate == NORM_THEN_GATE {
-                    u *= silu(simd, load(simd, z, c));
+            for (u, weight) in out.iter_mut().zip(weights) {
+                *u = *u * scale * weight;
+            }
+            if p.gate == NORM_THEN_GATE {
+                for c in (0..group).step_by(lanes) {
+                    store::<S>(load(simd, out, c) * silu(simd, load(simd, z, c)), out, c);
                 }
-                store::<S>(u, out, c);
             }
         }
     }

@@ -3,7 +3,7 @@
 //! `x[t, c] * y[t, c]` instead (the step size times the input of S6).
 
 use bytemuck::{Pod, Zeroable};
-use fearless_simd::Level;
+use fearless_simd::{Level, Simd, dispatch};
 
 use super::linear_workgroups;
 use crate::random::Random;
@@ -73,21 +73,32 @@ pub static KERNEL: Kernel = Kernel {
 }
 .of_this_build();
 
-fn cpu(_: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
-    let p: ScaledAdd = params.unpack();
+fn cpu(level: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+    dispatch!(level, simd => scaled_add(simd, &params.unpack(), reads, writes));
+}
+
+#[inline(always)]
+fn scaled_add<S: Simd>(_: S, p: &ScaledAdd, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
     let [x, y, d] = reads else { unreachable!() };
     let [out] = writes else { unreachable!() };
     let (width, per) = (p.width as usize, p.per as usize);
+    // The factor of every column: `per` divides no vector in general.
+    let factors: Vec<f32> = (0..width)
+        .map(|c| p.multiplier * if p.has_d == 1 { d[c / per] } else { 1.0 })
+        .collect();
     for t in 0..p.t as usize {
+        let row = t * width..(t + 1) * width;
         let y = &y[p.y_offset as usize + t * p.y_stride as usize..][..width];
-        for c in 0..width {
-            let x = x[t * width + c];
-            out[t * width + c] = if p.multiply == 1 {
-                x * y[c]
-            } else {
-                let d = if p.has_d == 1 { d[c / per] } else { 1.0 };
-                x + p.multiplier * d * y[c]
-            };
+        let both = x[row.clone()].iter().zip(y);
+        let out = out[row].iter_mut().zip(both);
+        if p.multiply == 1 {
+            for (out, (x, y)) in out {
+                *out = x * y;
+            }
+        } else {
+            for ((out, (x, y)), factor) in out.zip(&factors) {
+                *out = x + factor * y;
+            }
         }
     }
 }

@@ -7,15 +7,13 @@
 
 use std::sync::Arc;
 
-use super::{Columns, Decay, Definition, Mixer, Planner, Shape, Size, Taps, Weights};
 #[cfg(feature = "zoo")]
 use super::{Context, StepState, Write};
+use super::{Decay, Definition, Mixer, Planner, Shape, Size, Taps, Weights};
 use crate::kernels::activate;
-use crate::kernels::scan_elementwise::{self, ScanElementwise};
-use crate::kernels::window_sum::{self, WindowSum};
 use crate::plan::Activation;
+use crate::plan::elementwise_scan::ElementwiseScan;
 use crate::random::Random;
-use crate::recording::{BufferId, NONE};
 #[cfg(feature = "zoo")]
 use crate::step::{linear, rms_norm, silu, softplus};
 
@@ -246,20 +244,14 @@ impl Mixer for S6 {
         };
         let dt = p.gates("dt", e);
         p.activate(raw, &softplus, dt);
-        let scan = Scan {
+        let scan = ElementwiseScan {
             dt,
             a: p.weight("a", &self.a),
             u: p.multiply("dt x", dt, x),
             b,
             c,
         };
-        let (y, state) = scan.push(p, n, "", None);
-        let (mut scanned, mut left_window) = (y, None);
-        if p.change.window > 0 {
-            let (left, left_state) = scan.push_left(p, n);
-            scanned = p.add("windowed", y, left, None, -1.0);
-            left_window = Some(left_state);
-        }
+        let (scanned, state, left_window) = scan.plan(p, n);
         let y = p.add("skipped", scanned, x, Some(&self.skip), 1.0);
         let y = p.swiglu("gated", z, y);
         p.project_out(&self.out_proj, self.out_bias.as_ref(), y);
@@ -279,90 +271,5 @@ impl Mixer for S6 {
                 Decay::Rates(dt, self.a.clone(), p.change.log_decay_shift),
             )
         }
-    }
-}
-
-/// The elementwise scan of the layer.
-struct Scan {
-    dt: Columns,
-    a: BufferId,
-    u: Columns,
-    /// B and C, neighbours in one buffer.
-    b: Columns,
-    c: Columns,
-}
-
-impl Scan {
-    /// Notes the scan, with the sum of the step sizes over the window if each write is to be
-    /// decayed by it; gives what is read and the state.
-    fn push(
-        &self,
-        p: &mut Planner,
-        states: usize,
-        name: &str,
-        window_sum: Option<Columns>,
-    ) -> (Columns, BufferId) {
-        let channels = self.dt.width;
-        let out = p.rows(&format!("{name}scanned"), channels);
-        let state = p.state(&format!("{name}state"), channels * states);
-        let scratch_len = ScanElementwise::scratch_len(p.segment, channels, states);
-        let scratch = p.scratch("scan scratch", scratch_len);
-        p.push(
-            &scan_elementwise::KERNEL,
-            &ScanElementwise {
-                t: 0,
-                channels: channels as u32,
-                states: states as u32,
-                bc_stride: self.b.stride as u32,
-                b_offset: self.b.offset as u32,
-                c_offset: self.c.offset as u32,
-                has_write_decay: window_sum.is_some().into(),
-                log_shift: p.change.log_decay_shift,
-                write_factor: p.change.write_factor,
-                write_shift: p.change.window as f32 * p.change.log_decay_shift,
-            },
-            &[
-                self.dt.buffer,
-                self.a,
-                self.u.buffer,
-                self.b.buffer,
-                window_sum.map_or(NONE, |w| w.buffer),
-            ],
-            &[out.buffer, state, scratch],
-        );
-        (out, state)
-    }
-
-    /// Notes the scan of what has left the window; see `plan/outer_scan.rs`. Its result is to be
-    /// subtracted.
-    fn push_left(&self, p: &mut Planner, states: usize) -> (Columns, BufferId) {
-        let (channels, window) = (self.dt.width, p.change.window);
-        let u = p.rows("late u", channels);
-        p.delay_into("late u", self.u, window, u);
-        let dt = p.rows("late dt", channels);
-        p.delay_into("late dt", self.dt, window, dt);
-        let [b, c] = p.rows("late b and c", 2 * states).split([states, states]);
-        p.delay_into("late b", self.b, window, b);
-        // What has left is still read by the present query.
-        p.delay_into("present c", self.c, 0, c);
-        let sum = p.rows("window sum", channels);
-        let sums = p.state("window sum", 2 * channels);
-        p.push(
-            &window_sum::KERNEL,
-            &WindowSum {
-                t: 0,
-                width: channels as u32,
-            },
-            &[self.dt.buffer, dt.buffer],
-            &[sum.buffer, sums],
-        );
-        let late = Scan {
-            dt: self.dt,
-            a: self.a,
-            u,
-            b,
-            c,
-        };
-        late.push(p, states, "left window ", Some(sum))
     }
 }

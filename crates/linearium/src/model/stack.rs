@@ -6,6 +6,8 @@ use super::feed_forward;
 use super::tensors::Tensors;
 use crate::kernels::cross_entropy::{self, CrossEntropy};
 use crate::kernels::embed::{self, Embed};
+#[cfg(feature = "zoo")]
+use crate::kernels::normalise;
 use crate::mixers::{self, Change, Mixer, Size, Taps, Weights};
 #[cfg(feature = "zoo")]
 use crate::mixers::{Context, StepState};
@@ -13,12 +15,20 @@ use crate::plan::{Columns, Io, PlannedPass, Planner};
 use crate::random::Random;
 use crate::recording::{BufferId, Layout, NONE, Recording};
 #[cfg(feature = "zoo")]
-use crate::step::{linear, rms_norm};
+use crate::step::{Left, layer_norm, linear, rms_norm};
 
 /// A norm of the residual stream; the stack knows what is added under the root.
 pub enum Norm {
     /// `x / sqrt(mean(x^2) + eps) * weight`, weight `[D]`.
     Rms(Weights),
+    /// `(x - mean(x)) / sqrt(var(x) + eps) * weight + bias`, `[D]` each.
+    #[cfg(feature = "zoo")]
+    Layer {
+        /// Weight.
+        weight: Weights,
+        /// Bias.
+        bias: Weights,
+    },
 }
 
 impl Norm {
@@ -30,9 +40,23 @@ impl Norm {
         t.take(&format!("{name}.weight"), &[d]).map(Norm::Rms)
     }
 
+    /// Takes `<name>.weight` and `<name>.bias`.
+    ///
+    /// # Errors
+    /// A sentence if one is missing or has another shape.
+    #[cfg(feature = "zoo")]
+    pub fn layer(t: &mut Tensors<'_>, name: &str, d: usize) -> Result<Norm, String> {
+        Ok(Norm::Layer {
+            weight: t.take(&format!("{name}.weight"), &[d])?,
+            bias: t.take(&format!("{name}.bias"), &[d])?,
+        })
+    }
+
     fn weights(&self) -> Vec<&Weights> {
         match self {
             Norm::Rms(weight) => vec![weight],
+            #[cfg(feature = "zoo")]
+            Norm::Layer { weight, bias } => vec![weight, bias],
         }
     }
 
@@ -40,12 +64,18 @@ impl Norm {
     fn step(&self, x: &[f64], eps: f32) -> Vec<f64> {
         match self {
             Norm::Rms(weight) => rms_norm(x, weight, x.len(), eps.into()),
+            Norm::Layer { weight, bias } => layer_norm(x, weight, bias, x.len(), eps.into()),
         }
     }
 
     fn plan(&self, p: &mut Planner, name: &str, x: Columns, eps: f32) -> Columns {
         match self {
             Norm::Rms(weight) => p.rms_norm(name, x, weight, x.width, eps, None),
+            #[cfg(feature = "zoo")]
+            Norm::Layer { weight, bias } => {
+                let weights = [Some(weight), Some(bias)];
+                p.normalise(name, x, (normalise::LAYER, x.width, eps), weights)
+            }
         }
     }
 }
@@ -60,6 +90,8 @@ pub struct FeedForward {
 
 /// One block.
 pub struct Block {
+    /// Norm that the residual stream itself goes through, if there is one (RWKV, first block).
+    pub stream_norm: Option<Norm>,
     /// Norm before the mixer.
     pub norm: Norm,
     /// The mixer.
@@ -104,6 +136,7 @@ impl Stack {
         let random = &mut Random::new(seed);
         let blocks = (0..2)
             .map(|_| Block {
+                stream_norm: None,
                 norm: Norm::Rms(vec![1.0; width].into()),
                 mixer: (definition.random)(size, random),
                 feed_forward: None,
@@ -137,7 +170,8 @@ impl Stack {
                 let ffn = b.feed_forward.as_ref().map_or(0, |f| {
                     sum(f.norm.weights()) + sum(f.layer.weights())
                 });
-                sum(b.norm.weights()) + sum(b.mixer.weights()) + ffn
+                let stream_norm = b.stream_norm.as_ref().map_or(0, |n| sum(n.weights()));
+                stream_norm + sum(b.norm.weights()) + sum(b.mixer.weights()) + ffn
             })
             .sum();
         let head = self.head.as_ref().map_or(0, |w| w.len());
@@ -173,9 +207,17 @@ impl Stack {
         let row = &self.embedding[token as usize * d..][..d];
         let mut x: Vec<f64> = row.iter().map(|&v| f64::from(v)).collect();
         let add = |x: &mut Vec<f64>, y: Vec<f64>| x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
+        let left = Left::default();
         for (layer, (block, state)) in self.blocks.iter().zip(states).enumerate() {
+            if let Some(norm) = &block.stream_norm {
+                x = norm.step(&x, eps);
+            }
             let u = block.norm.step(&x, eps);
-            let context = Context { change, layer };
+            let context = Context {
+                change,
+                layer,
+                left: &left,
+            };
             add(&mut x, block.mixer.step(state, &u, &context));
             if let Some(f) = &block.feed_forward {
                 let u = f.norm.step(&x, eps);
@@ -221,6 +263,9 @@ impl Stack {
         let mut taps = Vec::new();
         for (layer, block) in self.blocks.iter().enumerate() {
             p.layer = layer;
+            if let Some(norm) = &block.stream_norm {
+                x = self.normalise(p, "normed stream", x, norm).buffer;
+            }
             p.io = Io {
                 u: self.normalise(p, "u", x, &block.norm),
                 residual: x,

@@ -216,6 +216,19 @@ impl Planner {
         multiplier: f32,
     ) -> Columns {
         let out = self.rows(name, x.width);
+        self.sum_into(x, y, (d, per), multiply, multiplier, out.buffer);
+        out
+    }
+
+    fn sum_into(
+        &mut self,
+        x: Columns,
+        y: Columns,
+        (d, per): (Option<BufferId>, usize),
+        multiply: bool,
+        multiplier: f32,
+        out: BufferId,
+    ) {
         self.push(
             &scaled_add::KERNEL,
             &ScaledAdd {
@@ -229,9 +242,8 @@ impl Planner {
                 multiplier,
             },
             &[x.buffer, y.buffer, d.unwrap_or(NONE)],
-            &[out.buffer],
+            &[out],
         );
-        out
     }
 
     /// `silu(gate) * up`.
@@ -278,5 +290,33 @@ impl Planner {
             &[out.buffer],
         );
         out
+    }
+
+    /// The last operation of a layer without a projection: `residual + x`.
+    #[cfg(feature = "zoo")]
+    pub fn add_out(&mut self, x: Columns) {
+        let out = self.io.out;
+        self.sum_into(
+            Columns::all(self.io.residual, x.width),
+            x,
+            (None, 1),
+            false,
+            1.0,
+            out,
+        );
+    }
+
+    /// `f x_t + (1 - f) x_{t-1}` for each column, x whole rows, where x_{-1} is 0: the token shift of
+    /// RWKV-4.
+    #[cfg(feature = "zoo")]
+    pub fn shift_tokens<const N: usize>(
+        &mut self,
+        x: Columns,
+        shares: [(&str, &Weights); N],
+    ) -> [Columns; N] {
+        let before = self.rows("token before", x.width);
+        self.delay_into("token before", x, 1, before);
+        let change = self.add("change of token", x, before, None, -1.0);
+        shares.map(|(name, share)| self.add(name, before, change, Some(share), 1.0))
     }
 }

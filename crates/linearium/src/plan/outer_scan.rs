@@ -90,7 +90,8 @@ impl OuterScan {
 
     /// The second scan, of what has left the window.
     fn plan_left(&self, p: &mut Planner, shape: &Shape) -> (Columns, BufferId) {
-        let window = p.change.window;
+        // A token that reads before it writes is itself the last of the window.
+        let window = p.change.window - usize::from(self.read_before);
         let late = |p: &mut Planner, name: &str, x: Columns| {
             let name = format!("late {name}");
             let out = p.rows(&name, x.width);

@@ -7,6 +7,8 @@
 //! full, with the factor of a delta rule, see [`crate::mixers::Taps`]). The convolution, the skip D, the output gate and the projection are outside of M.
 
 use super::run::Factors;
+#[cfg(feature = "zoo")]
+use crate::mixers::{ScoreFunction, Scores};
 
 /// One row of the hidden attention: the weight of each position `0..=i` in the output at `i`.
 ///
@@ -21,6 +23,11 @@ pub fn row(f: &Factors, i: usize) -> Vec<f32> {
         (i + 1).saturating_sub(f.window)
     };
     let mut a: Vec<f64> = f.q[i * key..][..key].iter().map(|&q| q.into()).collect();
+    #[cfg(feature = "zoo")]
+    if let Some(scores) = &f.scores {
+        score_row(f, scores, &a, i, &mut out[first..]);
+        return out;
+    }
     if f.softmax {
         let scores: Vec<f64> = (first..=i)
             .map(|j| {
@@ -39,10 +46,16 @@ pub fn row(f: &Factors, i: usize) -> Vec<f32> {
         }
         return out;
     }
-    let scale = f64::from(f.scale) / f.normaliser.get(i).map_or(1.0, |&z| f64::from(z));
+    let z = f.normaliser.get(i).map_or(1.0, |&z| f64::from(z));
     for j in (first..=i).rev() {
         let k = &f.k[j * key..][..key];
-        let write = scale * f.write_scale.get(j).map_or(1.0, |&w| f64::from(w));
+        let write = f.write_scale.get(j).map_or(1.0, |&w| f64::from(w));
+        let write = f64::from(f.scale)
+            * if cfg!(feature = "zoo") && f.in_logs {
+                (write - z).exp()
+            } else {
+                write / z
+            };
         if j == i && !f.bonus.is_empty() {
             // Read before it is written: the present token has its own weight and decays nothing.
             let products = k.iter().zip(&a).zip(&f.bonus);
@@ -62,6 +75,30 @@ pub fn row(f: &Factors, i: usize) -> Vec<f32> {
     out
 }
 
+/// The weights of the last tokens up to i, by their scores with the query `a`.
+#[cfg(feature = "zoo")]
+fn score_row(f: &Factors, s: &Scores, a: &[f64], i: usize, out: &mut [f32]) {
+    let scores: Vec<(usize, f64)> = (0..out.len())
+        .step_by(s.dilation)
+        .map(|back| {
+            let bias = s.bias.get(back).or(s.bias.last()).copied().unwrap_or(0.0);
+            let product = dot(&f.k[(i - back) * f.key..][..f.key], a);
+            (back, f64::from(f.scale) * product + f64::from(bias))
+        })
+        .collect();
+    let largest = scores.iter().fold(f64::NEG_INFINITY, |m, s| m.max(s.1));
+    let sum: f64 = scores.iter().map(|s| (s.1 - largest).exp()).sum();
+    let last = out.len() - 1;
+    for (back, score) in scores {
+        let weight = match s.function {
+            ScoreFunction::Softmax => (score - largest).exp() / sum,
+            ScoreFunction::SquaredRelu => score.max(0.0).powi(2),
+            ScoreFunction::Identity => score,
+        };
+        out[last - back] = weight as f32;
+    }
+}
+
 fn dot(k: &[f32], a: &[f64]) -> f64 {
     k.iter().zip(a).map(|(&k, a)| f64::from(k) * a).sum()
 }
@@ -70,7 +107,11 @@ fn dot(k: &[f32], a: &[f64]) -> f64 {
 fn step_back(f: &Factors, j: usize, a: &mut [f64]) {
     let key = f.key;
     let [b, erased] = &f.erase;
-    let erase = b.get(j * key..(j + 1) * key).map(|b| dot(b, a));
+    let width = b.len() / (f.q.len() / key);
+    let erase: Vec<f64> = b[j * width..(j + 1) * width]
+        .chunks_exact(key)
+        .map(|b| dot(b, a))
+        .collect();
     let gates = f.log_decay.len() / (f.q.len() / key);
     let gate = |n: usize| {
         let g = match gates {
@@ -89,8 +130,8 @@ fn step_back(f: &Factors, j: usize, a: &mut [f64]) {
         pair[0] = re * cos + im * sin;
         pair[1] = im * cos - re * sin;
     }
-    if let Some(erase) = erase {
-        for (a, &e) in a.iter_mut().zip(&erased[j * key..]) {
+    for (erase, erased) in erase.iter().zip(erased[j * width..].chunks_exact(key)) {
+        for (a, &e) in a.iter_mut().zip(erased) {
             *a += f64::from(e) * erase;
         }
     }

@@ -3,6 +3,8 @@
 use std::ops::Range;
 
 use super::state::{self, Snapshot};
+#[cfg(feature = "zoo")]
+use crate::mixers::Scores;
 use crate::mixers::{Columns, Decay, Weights};
 use crate::model::session::Session;
 use crate::player::Player;
@@ -49,12 +51,14 @@ pub struct Factors {
     pub log_decay: Vec<f32>,
     /// `[T]`, or empty for 1.
     pub write_scale: Vec<f32>,
-    /// b and a of a delta rule, `[T, K]` each, or empty.
+    /// b and a of a delta rule, `[T, R, K]` each, or empty.
     pub erase: [Vec<f32>; 2],
     /// `[K]`, what the present token is read with in place of the state after it, or empty.
     pub bonus: Vec<f32>,
     /// z, `[T]`, or empty for 1.
     pub normaliser: Vec<f32>,
+    /// True if write scale and z are logarithms.
+    pub in_logs: bool,
     /// Angles `[K / 2]` by which complex states turn with every token, or empty.
     pub turn: Vec<f32>,
     /// Multiplies every weight.
@@ -63,6 +67,9 @@ pub struct Factors {
     pub window: usize,
     /// True if the weights are a softmax over scores.
     pub softmax: bool,
+    /// How weights come from scores, with the bias of this head, if they do in another way.
+    #[cfg(feature = "zoo")]
+    pub scores: Option<Scores>,
 }
 
 /// A model reading a text.
@@ -148,6 +155,8 @@ impl<P: Player> Run<P> {
                             Some(wanted.rows(*c, t))
                         }
                         Decay::Turning(..) | Decay::Softmax => None,
+                        #[cfg(feature = "zoo")]
+                        Decay::Scores(_) => None,
                     },
                     state: taps
                         .state
@@ -240,6 +249,7 @@ impl<P: Player> Run<P> {
         f.key = key;
         f.scale = taps.scale;
         f.window = taps.window;
+        f.in_logs = taps.in_logs;
         f.softmax = matches!(taps.decay, Decay::Softmax);
         // The query of an S6 channel is shared by all channels, so its group is the whole layer.
         let q_groups = taps.q.width / key;
@@ -252,7 +262,8 @@ impl<P: Player> Run<P> {
         }
         if let (Some(parts), Some(columns)) = (rest.erase, &taps.erase) {
             for ((out, part), c) in f.erase.iter_mut().zip(parts).zip(columns) {
-                pick(out, &read[part], c, head * key, key, t);
+                let width = c.width / shape.heads;
+                pick(out, &read[part], c, head * width, width, t);
             }
         }
         if let (Some(part), Some(c)) = (rest.normaliser, &taps.normaliser) {
@@ -265,6 +276,18 @@ impl<P: Player> Run<P> {
             f.turn = angles[head * key / 2..][..key / 2].to_vec();
             f.log_decay
                 .extend(rates[head * key..][..key].iter().cycle().take(key * t));
+        }
+        #[cfg(feature = "zoo")]
+        if let Decay::Scores(s) = &taps.decay {
+            let first = if s.bias.len() > s.distances {
+                head * s.distances
+            } else {
+                0
+            };
+            f.scores = Some(Scores {
+                bias: s.bias[first..first + s.distances].into(),
+                ..s.clone()
+            });
         }
         let Some(decay) = decay else { return };
         match &taps.decay {
@@ -279,6 +302,8 @@ impl<P: Player> Run<P> {
                 }
             }
             Decay::Turning(..) | Decay::Softmax => {}
+            #[cfg(feature = "zoo")]
+            Decay::Scores(_) => {}
         }
     }
 }
@@ -306,7 +331,8 @@ struct Wanted {
 
 impl Wanted {
     fn rows(&mut self, c: Columns, t: usize) -> usize {
-        let range = 0..c.stride * t;
+        // Columns that all tokens share have one row.
+        let range = 0..(c.stride * t).max(c.offset + c.width);
         if let Some(i) = self
             .parts
             .iter()
@@ -333,8 +359,8 @@ impl Wanted {
 
 /// Appends columns `first..first + width` (counted within `c`) of `t` rows.
 fn pick(out: &mut Vec<f32>, rows: &[f32], c: &Columns, first: usize, width: usize, t: usize) {
-    for row in rows.chunks_exact(c.stride).take(t) {
-        out.extend_from_slice(&row[c.offset + first..][..width]);
+    for row in 0..t {
+        out.extend_from_slice(&rows[row * c.stride + c.offset + first..][..width]);
     }
 }
 
@@ -343,6 +369,8 @@ fn head_means(decay: &Decay, rows: &[f32], heads: usize) -> Vec<f32> {
     let mean = |x: &[f32]| x.iter().sum::<f32>() / x.len() as f32;
     match decay {
         Decay::Scalar(_) | Decay::Turning(..) | Decay::Softmax => rows.to_vec(),
+        #[cfg(feature = "zoo")]
+        Decay::Scores(_) => rows.to_vec(),
         Decay::PerKey(c) => rows.chunks_exact(c.stride / heads).map(mean).collect(),
         Decay::Rates(_, rates, shift) => {
             let rates: Vec<f32> = mean_rates(rates, heads);

@@ -1,9 +1,19 @@
 //! Whole layers with the weights of official ones, as the golden files hold them.
 
+#[path = "layers/attention.rs"]
+mod attention;
+#[path = "layers/delta.rs"]
+mod delta;
+#[path = "layers/softmax.rs"]
+mod softmax;
+#[path = "layers/state_space.rs"]
+mod state_space;
+
 use linearium::mixers::{Change, Columns, Context, Mixer, Planner, StepState};
 use linearium::plan::{Io, rotary_angles};
 use linearium::player::Player;
 use linearium::recording::{Layout, Recording};
+use linearium::step::Left;
 use pollster::block_on;
 
 /// A layer with official weights, what it read and what the official layer gave.
@@ -26,7 +36,13 @@ pub struct Layer {
 
 /// The layers of all golden files that hold layers.
 pub fn all() -> Vec<Layer> {
-    Vec::new()
+    let families = [
+        attention::layers,
+        delta::layers,
+        softmax::layers,
+        state_space::layers,
+    ];
+    families.iter().flat_map(|layers| layers()).collect()
 }
 
 /// Root mean square of the difference over root mean square of the reference.
@@ -44,6 +60,7 @@ impl Layer {
         let context = Context {
             change: &Change::default(),
             layer: 0,
+            left: &Left::default(),
         };
         let mut state = StepState::default();
         let width = self.u.len() / self.t;

@@ -4,7 +4,9 @@
 
 use bytemuck::Pod;
 use fearless_simd::Level;
-use linearium::kernels::{activate, scaled_add, scan_elementwise, scan_outer, softmax_attention};
+use linearium::kernels::{
+    activate, scaled_add, scan_elementwise, scan_outer, scan_wkv, softmax_attention,
+};
 use linearium::recording::{Kernel, Params};
 
 /// f32 arithmetic over up to 65 tokens and 33 products a sum: some 1e-7; the goal is 1e-5.
@@ -297,6 +299,45 @@ fn softmax_attention_equals_the_parallel_form() {
             let writes: &mut [&mut [f32]] = &mut [&mut out, k_cache, v_cache];
             call(&softmax_attention::KERNEL, level, &p, &[&q, &k, &v], writes);
             golden.assert_close("o", level, &out);
+        }
+    }
+}
+
+/// The second case has keys of a few hundred. The official state has the exponent of the largest
+/// term in one number, ours as a key and the tokens since.
+#[test]
+fn wkv_equals_the_cuda_kernel_and_the_recurrent_state() {
+    for golden in Golden::first_cases(2, "rwkv4") {
+        let shape = golden.shape("scan.k");
+        let [t, d] = [shape[0], shape[1]];
+        let [k, v, w, u] = ["k", "v", "w", "u"].map(|name| golden.input(&format!("scan.{name}")));
+        let (want, want_state) = (golden.exact("scan.o"), golden.exact("scan.state"));
+        for level in levels() {
+            let p = scan_wkv::ScanWkv {
+                t: t as u32,
+                channels: d as u32,
+                k_stride: d as u32,
+                k_offset: 0,
+                v_stride: d as u32,
+                v_offset: 0,
+                has_log_sum: 0,
+            };
+            let (mut out, mut state) = (vec![f32::NAN; t * d], vec![0.0; 4 * d]);
+            let writes: &mut [&mut [f32]] = &mut [&mut out, &mut [], &mut state, &mut []];
+            call(&scan_wkv::KERNEL, level, &p, &[&k, &v, &w, &u], writes);
+            for c in 0..d {
+                let tokens = f64::from(state[3 * d + c]);
+                let most = f64::from(state[2 * d + c]) + tokens * f64::from(w[c]);
+                state[2 * d + c] = most as f32;
+            }
+            let exact = |x: &[f32]| x.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
+            for (name, got, want) in [
+                ("outputs", exact(&out), &want),
+                ("state", exact(&state[..3 * d]), &want_state),
+            ] {
+                let ratio = crate::layers::rms_ratio(&got, want);
+                assert!(ratio <= TOLERANCE, "{name} at {level:?}: {ratio:.2e}");
+            }
         }
     }
 }

@@ -8,4 +8,8 @@ mod delta;
 mod gates;
 mod harness;
 mod linear;
+#[cfg(feature = "zoo")]
+mod pointwise;
 mod scans;
+#[cfg(feature = "zoo")]
+mod state_space;

@@ -124,7 +124,7 @@ pub(in crate::lab) fn decay<P: Player>(
         ));
         views.push(view(
             "to-query",
-            "What is left at the chosen position, of each earlier write",
+            "What is left of each write at the chosen position",
             Drawing::Lines(to_query),
         ));
         views.push(half_life_histogram(&lives, sides));

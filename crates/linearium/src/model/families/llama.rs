@@ -163,6 +163,7 @@ impl Layers for Llama {
     ) -> Result<Block, String> {
         let d = common.hidden_size;
         Ok(Block {
+            stream_norm: None,
             norm: Norm::rms(t, "input_layernorm", d)?,
             mixer: Box::new(self.attention.mixer(common, &mut t.within("self_attn."))?),
             feed_forward: Some(FeedForward {

@@ -142,6 +142,7 @@ impl Layers for Mamba {
         t: &mut Tensors<'_>,
     ) -> Result<Block, String> {
         Ok(Block {
+            stream_norm: None,
             norm: Norm::rms(t, "norm", common.hidden_size)?,
             mixer: Box::new(self.mixer(common, &mut t.within("mixer."))?),
             feed_forward: None,
