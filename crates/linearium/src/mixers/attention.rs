@@ -5,9 +5,9 @@
 //! speak of a decay do not apply; `write-factor` scales values, `window` is sliding-window
 //! attention.
 
+use super::{Change, Decay, Definition, Mixer, NO_STEPS, Planner, Shape, Size, Taps, Weights};
 #[cfg(feature = "zoo")]
 use super::{Context, StepState, Write};
-use super::{Change, Decay, Definition, Mixer, NO_STEPS, Planner, Shape, Size, Taps, Weights};
 use crate::random::Random;
 #[cfg(feature = "zoo")]
 use crate::step::{linear, rotate};

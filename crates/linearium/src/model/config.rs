@@ -14,12 +14,12 @@ use std::collections::HashSet;
 use std::fmt;
 
 pub use self::keys::Keys;
-pub(super) use self::keys::{Defaults, width};
+pub(super) use self::keys::{Defaults, SILU, width};
 use super::checkpoint::{Checkpoint, no_others};
 use super::families::{self, Family, Layers};
 use super::stack::{Block, Norm};
-use super::tensors::Tensors;
 pub use super::tensors::TensorSpec;
+use super::tensors::Tensors;
 use crate::mixers::Weights;
 
 /// The longest `config.json` that is read, in bytes.

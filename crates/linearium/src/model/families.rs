@@ -6,9 +6,27 @@
 //! (`fla/models/<model_type>/`), as each file says. A hybrid is a family whose function gives some
 //! layers another mixer.
 
+#[cfg(feature = "zoo")]
+pub mod bamba;
+#[cfg(feature = "zoo")]
+pub mod delta_net;
+#[cfg(feature = "zoo")]
+pub mod falcon_mamba;
+#[cfg(feature = "zoo")]
+mod fla;
+#[cfg(feature = "zoo")]
+pub mod gated_delta_net;
+#[cfg(feature = "zoo")]
+pub mod gla;
+#[cfg(feature = "zoo")]
+pub mod jamba;
 pub mod llama;
 pub mod mamba;
 pub mod mamba2;
+#[cfg(feature = "zoo")]
+pub mod retnet;
+#[cfg(feature = "zoo")]
+pub mod rwkv7;
 
 use super::checkpoint::Checkpoint;
 use super::config::{Common, Keys};
@@ -16,8 +34,29 @@ use super::stack::{Block, Norm};
 use super::tensors::Tensors;
 use crate::mixers::Weights;
 
-/// Every family of this build.
-pub static ALL: &[&Family] = &[&mamba2::FAMILY, &mamba::FAMILY, &llama::FAMILY];
+/// Every family of this build; without the feature `zoo` those that the page needs on its first
+/// load. Of two with the same mark the first is taken to be the one that the tensors show.
+pub static ALL: &[&Family] = &[
+    &mamba2::FAMILY,
+    &mamba::FAMILY,
+    #[cfg(feature = "zoo")]
+    &falcon_mamba::FAMILY,
+    #[cfg(feature = "zoo")]
+    &jamba::FAMILY,
+    #[cfg(feature = "zoo")]
+    &bamba::FAMILY,
+    &llama::FAMILY,
+    #[cfg(feature = "zoo")]
+    &rwkv7::FAMILY,
+    #[cfg(feature = "zoo")]
+    &gla::FAMILY,
+    #[cfg(feature = "zoo")]
+    &retnet::FAMILY,
+    #[cfg(feature = "zoo")]
+    &gated_delta_net::FAMILY,
+    #[cfg(feature = "zoo")]
+    &delta_net::FAMILY,
+];
 
 /// What [`Family::read`] gives.
 pub type Read = Result<(Common, Box<dyn Layers>), String>;
@@ -74,6 +113,13 @@ pub const MODEL: Names = Names {
     norm: "model.norm",
     take_norm: Norm::rms,
     head: "lm_head.weight",
+};
+
+/// The names of the hybrids of transformers.
+#[cfg(feature = "zoo")]
+pub const HYBRID: Names = Names {
+    norm: "model.final_layernorm",
+    ..MODEL
 };
 
 /// A configuration as far as it concerns the layers.

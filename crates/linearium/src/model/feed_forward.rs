@@ -1,5 +1,10 @@
 //! Feed-forward layers: what a block does to each token for itself.
 
+#[cfg(feature = "zoo")]
+pub mod experts;
+#[cfg(feature = "zoo")]
+pub mod rwkv;
+
 use super::tensors::Tensors;
 use crate::mixers::{Planner, Weights};
 #[cfg(feature = "zoo")]

@@ -167,9 +167,10 @@ impl Stack {
             .blocks
             .iter()
             .map(|b| {
-                let ffn = b.feed_forward.as_ref().map_or(0, |f| {
-                    sum(f.norm.weights()) + sum(f.layer.weights())
-                });
+                let ffn = b
+                    .feed_forward
+                    .as_ref()
+                    .map_or(0, |f| sum(f.norm.weights()) + sum(f.layer.weights()));
                 let stream_norm = b.stream_norm.as_ref().map_or(0, |n| sum(n.weights()));
                 stream_norm + sum(b.norm.weights()) + sum(b.mixer.weights()) + ffn
             })

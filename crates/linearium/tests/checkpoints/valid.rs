@@ -36,7 +36,11 @@ fn configurations_mean_what_they_mean_in_transformers() {
             .map(|t| (t.name.clone(), t.shape.clone()))
             .collect();
         assert_eq!(first_layers, theirs, "{text}");
-        assert_eq!(config.common().num_hidden_layers as u64, case["layers"], "{text}");
+        assert_eq!(
+            config.common().num_hidden_layers as u64,
+            case["layers"],
+            "{text}"
+        );
         let tied = case["tied"].as_bool().unwrap();
         for t in &ours {
             assert_eq!(

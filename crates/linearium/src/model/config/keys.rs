@@ -2,8 +2,7 @@
 
 use super::super::json::{self, Json};
 use super::{
-    MAX_CONFIG_BYTES, MAX_HIDDEN_SIZE, MAX_LAYERS, MAX_VOCABULARY, MAX_WIDTH,
-    Common, Tokenizer,
+    Common, MAX_CONFIG_BYTES, MAX_HIDDEN_SIZE, MAX_LAYERS, MAX_VOCABULARY, MAX_WIDTH, Tokenizer,
 };
 
 /// The most values in `config.json`, and how deep they may be nested.
@@ -19,7 +18,12 @@ pub(in crate::model) struct Defaults {
     pub(in crate::model) layers: usize,
     pub(in crate::model) tied: bool,
     pub(in crate::model) eps: (&'static str, f32),
+    /// What `hidden_act` may be.
+    pub(in crate::model) activation: &'static [&'static str],
 }
+
+/// The two names of `x / (1 + e^-x)`.
+pub(in crate::model) const SILU: &[&str] = &["silu", "swish"];
 
 /// The keys of `config.json` or of an object in it.
 pub struct Keys {
@@ -104,20 +108,13 @@ impl Keys {
         }
     }
 
-    /// An object; null or no key say that there is none.
-    pub(in crate::model) fn object(&self, key: &str) -> Result<Option<Keys>, String> {
-        match self.given(key) {
-            None => Ok(None),
-            Some(Json::Object(keys)) => Ok(Some(Keys {
-                keys: keys.clone(),
-                within: format!("{}{key}.", self.within),
-            })),
-            Some(other) => Err(self.wrong(key, other, "an object")),
-        }
-    }
-
     /// A whole number from 1 to `max`.
-    pub(in crate::model) fn count(&self, key: &str, default: usize, max: usize) -> Result<usize, String> {
+    pub(in crate::model) fn count(
+        &self,
+        key: &str,
+        default: usize,
+        max: usize,
+    ) -> Result<usize, String> {
         let Some(value) = self.get(key) else {
             return Ok(default);
         };
@@ -126,20 +123,12 @@ impl Keys {
             // 192.0 is what some writers make of 192; the cast keeps its value.
             Json::Number(x) if x.fract() == 0.0 && (0.0..1e15).contains(x) => *x as u64,
             other => {
-                return Err(self.wrong(
-                    key,
-                    other,
-                    &format!("a whole number from 1 to {max}"),
-                ));
+                return Err(self.wrong(key, other, &format!("a whole number from 1 to {max}")));
             }
         };
         match usize::try_from(n) {
             Ok(n) if (1..=max).contains(&n) => Ok(n),
-            _ => Err(self.wrong(
-                key,
-                value,
-                &format!("a whole number from 1 to {max}"),
-            )),
+            _ => Err(self.wrong(key, value, &format!("a whole number from 1 to {max}"))),
         }
     }
 
@@ -153,7 +142,11 @@ impl Keys {
     }
 
     /// As [`Keys::count`], where null or no key say that there is none.
-    pub(in crate::model) fn optional_count(&self, key: &str, max: usize) -> Result<Option<usize>, String> {
+    pub(in crate::model) fn optional_count(
+        &self,
+        key: &str,
+        max: usize,
+    ) -> Result<Option<usize>, String> {
         match self.given(key) {
             None => Ok(None),
             Some(_) => self.count(key, 1, max).map(Some),
@@ -197,14 +190,15 @@ impl Keys {
     }
 
     /// Whatever the forward pass does not have must not be asked for.
-    fn refuse_variants(&self) -> Result<(), String> {
+    fn refuse_variants(&self, activation: &[&str]) -> Result<(), String> {
         match self.get("hidden_act") {
             None => {}
-            Some(Json::Text(act)) if act == "silu" || act == "swish" => {}
+            Some(Json::Text(act)) if activation.contains(&act.as_str()) => {}
             Some(other) => {
                 return Err(format!(
-                    "config.json has {} under hidden_act where only “silu” can be computed: use another checkpoint",
-                    other.describe()
+                    "config.json has {} under hidden_act where only {} can be computed: use another checkpoint",
+                    other.describe(),
+                    json::quote(activation.first().unwrap_or(&""))
                 ));
             }
         }
@@ -216,7 +210,7 @@ impl Keys {
 
     /// What every family has, with its defaults.
     pub(in crate::model) fn common(&self, defaults: &Defaults) -> Result<Common, String> {
-        self.refuse_variants()?;
+        self.refuse_variants(defaults.activation)?;
         let vocab_size = self.count("vocab_size", defaults.vocab_size, MAX_VOCABULARY)?;
         Ok(Common {
             vocab_size,
@@ -248,9 +242,19 @@ impl Keys {
         default: f64,
         hidden_size: usize,
     ) -> Result<usize, String> {
+        self.expanded_of(key, default, ("hidden_size", hidden_size))
+    }
+
+    /// The same for another size.
+    pub(in crate::model) fn expanded_of(
+        &self,
+        key: &str,
+        default: f64,
+        (of, size): (&str, usize),
+    ) -> Result<usize, String> {
         let default = Json::Number(default);
         let value = self.get(key).unwrap_or(&default);
-        let width = number(value).map_or(0.0, |x| x * hidden_size as f64);
+        let width = number(value).map_or(0.0, |x| x * size as f64);
         if width.fract() == 0.0 && (1.0..=MAX_WIDTH as f64).contains(&width) {
             return Ok(width as usize);
         }
@@ -258,11 +262,156 @@ impl Keys {
             key,
             value,
             &format!(
-                "a number whose product with the hidden_size of {hidden_size} is whole and from 1 to {MAX_WIDTH}"
+                "a number whose product with the {of} of {size} is whole and from 1 to {MAX_WIDTH}"
             ),
         ))
     }
+}
 
+/// Keys of the families that the first load does not have.
+#[cfg(feature = "zoo")]
+impl Keys {
+    /// Objects: a list of them, or one; null or no key say that there is none.
+    pub(in crate::model) fn objects(&self, key: &str) -> Result<Vec<Keys>, String> {
+        let of = |value: &Json| match value {
+            Json::Object(keys) => Ok(Keys {
+                keys: keys.clone(),
+                within: format!("{}{key}.", self.within),
+            }),
+            other => Err(self.wrong(key, other, "an object or a list of objects")),
+        };
+        match self.given(key) {
+            None => Ok(Vec::new()),
+            Some(Json::List(list)) => list.iter().map(of).collect(),
+            Some(one) => Ok(vec![of(one)?]),
+        }
+    }
+
+    /// A whole number from 1 to `max` that must be there.
+    pub(in crate::model) fn required_count(&self, key: &str, max: usize) -> Result<usize, String> {
+        if !self.has(key) {
+            let within = self.within.trim_end_matches('.');
+            return Err(format!(
+                "config.json has no {key} in {within}: add a whole number from 1 to {max}"
+            ));
+        }
+        self.count(key, 1, max)
+    }
+
+    /// A whole number from 0 to less than `end`.
+    pub(in crate::model) fn place(
+        &self,
+        key: &str,
+        default: usize,
+        end: usize,
+        possible: &str,
+    ) -> Result<usize, String> {
+        let place = match self.get(key) {
+            None => Some(default as u64),
+            Some(Json::Count(n)) => Some(*n),
+            Some(_) => None,
+        };
+        match place.and_then(|n| usize::try_from(n).ok()) {
+            Some(n) if n < end => Ok(n),
+            _ => {
+                let default = Json::Count(default as u64);
+                let value = self.get(key).unwrap_or(&default);
+                Err(self.wrong(key, value, &format!("a whole number {possible}")))
+            }
+        }
+    }
+
+    /// A list of numbers of layers; null or no key say that there is none.
+    pub(in crate::model) fn places(&self, key: &str, layers: usize) -> Result<Vec<usize>, String> {
+        let wrong = |value: &Json| {
+            let possible = format!("a list of layers, each from 0 to {}", layers - 1);
+            self.wrong(key, value, &possible)
+        };
+        match self.given(key) {
+            None => Ok(Vec::new()),
+            Some(Json::List(list)) => list
+                .iter()
+                .map(|value| match value {
+                    Json::Count(n) if *n < layers as u64 => Ok(*n as usize),
+                    other => Err(wrong(other)),
+                })
+                .collect(),
+            Some(other) => Err(wrong(other)),
+        }
+    }
+
+    /// A whole number, or a list of the same number again and again; null or no key say that it
+    /// is the default.
+    pub(in crate::model) fn same_counts(
+        &self,
+        key: &str,
+        default: usize,
+        max: usize,
+    ) -> Result<usize, String> {
+        match self.given(key) {
+            None => Ok(default),
+            Some(list @ Json::List(values)) => match &values[..] {
+                [Json::Count(first), rest @ ..]
+                    if (1..=max as u64).contains(first)
+                        && rest.iter().all(|n| *n == Json::Count(*first)) =>
+                {
+                    Ok(*first as usize)
+                }
+                _ => Err(self.wrong(key, list, "the same number for all layers")),
+            },
+            Some(_) => self.count(key, default, max),
+        }
+    }
+
+    /// A number above 0 and up to 1e30; null may have a default of its own.
+    pub(in crate::model) fn positive(
+        &self,
+        key: &str,
+        default: f64,
+        if_null: f64,
+    ) -> Result<f64, String> {
+        match self.get(key) {
+            None => Ok(default),
+            Some(Json::Null) => Ok(if_null),
+            Some(value) => match number(value) {
+                Some(x) if x > 0.0 && x <= 1e30 => Ok(x),
+                _ => Err(self.wrong(key, value, "a number above 0 and up to 1e30")),
+            },
+        }
+    }
+
+    /// A finite number; null or no key say that there is none.
+    pub(in crate::model) fn optional_number(&self, key: &str) -> Result<Option<f32>, String> {
+        match self.given(key) {
+            None => Ok(None),
+            Some(value) => match number(value) {
+                Some(x) if (x as f32).is_finite() => Ok(Some(x as f32)),
+                _ => Err(self.wrong(key, value, "a finite number or null")),
+            },
+        }
+    }
+
+    /// The sentence for a text that is none of these.
+    pub(in crate::model) fn wrong_choice(&self, key: &str, known: &[&str]) -> String {
+        let known: Vec<String> = known.iter().map(|k| json::quote(k)).collect();
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let value = self.get(key).unwrap_or(&Json::Null);
+        self.wrong(key, value, &json::listed(&known, "or"))
+    }
+
+    /// What cannot be computed must not be asked for.
+    pub(in crate::model) fn refuse(&self, key: &str, what: &str) -> Result<(), String> {
+        match self.given(key) {
+            None => Ok(()),
+            Some(value) => Err(format!(
+                "config.json has {} under {key}, and {what} cannot be computed: use another checkpoint",
+                value.describe()
+            )),
+        }
+    }
+}
+
+impl Keys {
     /// A pair of numbers; the upper one may be infinite, for which JSON has no number: writers
     /// put null, a bare `Infinity` or `{"__float__": "Infinity"}`.
     pub(in crate::model) fn time_step_limit(&self) -> Result<[f32; 2], String> {

@@ -3,7 +3,7 @@
 use super::{Family, Layers, MODEL, Read};
 use crate::mixers::Weights;
 use crate::mixers::attention::Softmax;
-use crate::model::config::{Common, Defaults, Keys, MAX_HIDDEN_SIZE, MAX_WIDTH, width};
+use crate::model::config::{Common, Defaults, Keys, MAX_HIDDEN_SIZE, MAX_WIDTH, SILU, width};
 use crate::model::feed_forward::Swiglu;
 use crate::model::stack::{Block, FeedForward, Norm};
 use crate::model::tensors::Tensors;
@@ -67,6 +67,7 @@ impl Llama {
             layers: 32,
             tied: false,
             eps: ("rms_norm_eps", 1e-6),
+            activation: SILU,
         })?;
         let attention = Attention::read(keys, common.hidden_size, None, Some(1.0))?;
         let layer = Llama {

@@ -4,7 +4,7 @@ use super::{BACKBONE, Family, Layers, Read};
 use crate::mixers::Weights;
 use crate::mixers::s6::{InnerNorms, S6};
 use crate::model::config::{
-    Common, Defaults, Keys, MAX_CONV_KERNEL, MAX_HIDDEN_SIZE, MAX_WIDTH,
+    Common, Defaults, Keys, MAX_CONV_KERNEL, MAX_HIDDEN_SIZE, MAX_WIDTH, SILU,
 };
 use crate::model::stack::{Block, Norm};
 use crate::model::tensors::{Tensors, rates};
@@ -67,6 +67,7 @@ impl Mamba {
             layers: 32,
             tied: true,
             eps: ("layer_norm_epsilon", 1e-5),
+            activation: SILU,
         })?;
         // A stored intermediate_size wins over expand, as in the library.
         let intermediate_size = match keys.optional_count("intermediate_size", MAX_WIDTH)? {

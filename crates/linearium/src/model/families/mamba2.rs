@@ -4,7 +4,7 @@ use super::{BACKBONE, Family, Layers, Read};
 use crate::mixers::Weights;
 use crate::mixers::ssd::Ssd;
 use crate::model::config::{
-    Common, Defaults, Keys, MAX_CONV_KERNEL, MAX_HIDDEN_SIZE, MAX_WIDTH, width,
+    Common, Defaults, Keys, MAX_CONV_KERNEL, MAX_HIDDEN_SIZE, MAX_WIDTH, SILU, width,
 };
 use crate::model::stack::{Block, Norm};
 use crate::model::tensors::{Tensors, rates};
@@ -59,6 +59,7 @@ impl Mamba2 {
             layers: 64,
             tied: false,
             eps: ("layer_norm_epsilon", 1e-5),
+            activation: SILU,
         })?;
         let layer = Mamba2 {
             num_heads: keys.count("num_heads", 128, MAX_WIDTH)?,
