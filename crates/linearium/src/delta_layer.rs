@@ -8,6 +8,7 @@ use crate::plan::delta_scan::{DeltaScan, Erase};
 use crate::plan::pointwise::Gate;
 use crate::plan::{Activation, Columns};
 use crate::random::Random;
+use crate::short_conv::ShortConv;
 use crate::step::{l2_norm, linear, multiply, rms_norm, sigmoid, silu, softplus, spread, sum_norm};
 
 /// What is done to queries and keys, after the convolution where there is one.
@@ -65,15 +66,6 @@ pub struct Rates {
     pub dt_bias: Weights,
 }
 
-/// A short convolution over channels.
-#[derive(Clone, Debug)]
-pub struct Conv {
-    /// `[C, W]`.
-    pub weight: Weights,
-    /// `[C]`.
-    pub bias: Option<Weights>,
-}
-
 /// Weights of one layer.
 #[derive(Clone, Debug)]
 pub struct DeltaLayer {
@@ -84,7 +76,7 @@ pub struct DeltaLayer {
     /// `[2GK + HV (+ HV) (+ H) (+ H), D]`, rows q, k, v, then output gate, a and b where there are.
     pub in_proj: Weights,
     /// Of q and k, `C = 2GK`, and of v, `C = HV`.
-    pub convs: Option<[Conv; 2]>,
+    pub convs: Option<[ShortConv; 2]>,
     /// The decay, if there is one.
     pub rates: Option<Rates>,
     /// `[V]`, shared by the heads.
@@ -111,11 +103,8 @@ impl DeltaLayer {
         let deviation = |n: usize| (n as f64).sqrt().recip();
         layer.in_proj = random.normals(rows * width, deviation(width)).into();
         layer.out_proj = random.normals(width * values, deviation(values)).into();
-        layer.convs = options.conv.map(|(conv, bias)| {
-            [2 * layer.keys(), values].map(|channels| Conv {
-                weight: random.normals(channels * conv, deviation(conv)).into(),
-                bias: bias.then(|| random.normals(channels, 0.1).into()),
-            })
+        layer.convs = options.conv.map(|conv| {
+            [2 * layer.keys(), values].map(|channels| ShortConv::random(channels, conv, random))
         });
         layer
     }
@@ -152,21 +141,10 @@ impl DeltaLayer {
         parts.extend(decays.then_some(("a_proj", heads)));
         parts.extend(options.beta.then_some(("b_proj", heads)));
         layer.in_proj = t.stacked(&parts, width)?;
-        if let Some((conv, bias)) = options.conv {
-            let mut take = |names: &[(&str, usize)]| -> Result<Conv, String> {
-                let mut weight = Vec::new();
-                for (name, channels) in names {
-                    let name = format!("{name}.weight");
-                    weight.extend_from_slice(&t.take(&name, &[*channels, 1, conv])?);
-                }
-                Ok(Conv {
-                    weight: weight.into(),
-                    bias: t.stacked_bias(bias, names)?,
-                })
-            };
+        if let Some(conv) = options.conv {
             layer.convs = Some([
-                take(&[("q_conv1d", keys), ("k_conv1d", keys)])?,
-                take(&[("v_conv1d", values)])?,
+                ShortConv::load(t, &[("q_conv1d", keys), ("k_conv1d", keys)], conv)?,
+                ShortConv::load(t, &[("v_conv1d", values)], conv)?,
             ]);
         }
         if decays {
@@ -214,9 +192,8 @@ impl DeltaLayer {
 
     /// Its dimensions.
     pub fn shape(&self) -> Shape {
-        let tails = self.convs.as_ref().map_or(0, |convs| {
-            let weights: usize = convs.iter().map(|c| c.weight.len()).sum();
-            weights - 2 * self.keys() - self.values()
+        let tails = self.convs.as_ref().map_or(0, |[of_qk, of_v]| {
+            of_qk.tail(2 * self.keys()) + of_v.tail(self.values())
         });
         Shape {
             tail: tails,
@@ -227,10 +204,7 @@ impl DeltaLayer {
     /// All its weights.
     pub fn weights(&self) -> Vec<&Weights> {
         let mut all = vec![&self.in_proj, &self.norm, &self.out_proj];
-        for conv in self.convs.iter().flatten() {
-            all.push(&conv.weight);
-            all.extend(&conv.bias);
-        }
+        all.extend(self.convs.iter().flatten().flat_map(ShortConv::weights));
         if let Some(rates) = &self.rates {
             all.extend([&rates.a, &rates.dt_bias]);
         }
@@ -249,7 +223,7 @@ impl DeltaLayer {
             part
         });
         let convolved = |state: &mut StepState, i: usize, name, x: &[f64]| match &self.convs {
-            Some(convs) => state.convolve(name, x, &convs[i].weight, convs[i].bias.as_deref()),
+            Some(convs) => convs[i].step(state, name, x),
             None => x.to_vec(),
         };
         let mut qk = convolved(state, 0, "qk", qk);
@@ -316,10 +290,8 @@ impl DeltaLayer {
         let (qk, v) = match &self.convs {
             Some([of_qk, of_v]) => {
                 let fused = activation == KeyActivation::Silu;
-                let (weight, bias) = (&of_qk.weight, of_qk.bias.as_ref());
-                let qk = p.convolve("convolved qk", qk, weight, bias, fused);
-                let (weight, bias) = (&of_v.weight, of_v.bias.as_ref());
-                let v = p.convolve("convolved v", v, weight, bias, true);
+                let qk = of_qk.plan(p, "convolved qk", qk, fused);
+                let v = of_v.plan(p, "convolved v", v, true);
                 (qk, v)
             }
             None => (qk, p.gate("v", v, &silu)),

@@ -6,6 +6,8 @@
 mod by_id;
 #[cfg(feature = "zoo")]
 pub mod delta_layer;
+#[cfg(feature = "zoo")]
+pub mod feature_map;
 pub mod lab;
 pub mod mixers;
 pub mod model;
@@ -15,6 +17,8 @@ pub mod player;
 pub mod probes;
 pub mod qkv;
 pub mod settings;
+#[cfg(feature = "zoo")]
+pub mod short_conv;
 #[cfg(feature = "zoo")]
 pub mod step;
 pub mod views;

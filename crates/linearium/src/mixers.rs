@@ -12,7 +12,13 @@ pub mod delta_net;
 pub mod gated_delta_net;
 pub mod gla;
 #[cfg(feature = "zoo")]
+pub mod gsa;
+#[cfg(feature = "zoo")]
+pub mod hgrn2;
+#[cfg(feature = "zoo")]
 pub mod light_net;
+#[cfg(feature = "zoo")]
+pub mod linear_attention;
 #[cfg(feature = "zoo")]
 pub mod min_gru;
 #[cfg(feature = "zoo")]
@@ -20,6 +26,8 @@ pub mod min_lstm;
 pub mod retnet;
 #[cfg(feature = "zoo")]
 pub mod rwkv4;
+#[cfg(feature = "zoo")]
+pub mod rwkv6;
 #[cfg(feature = "zoo")]
 pub mod rwkv7;
 pub mod s6;

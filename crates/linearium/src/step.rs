@@ -35,6 +35,8 @@ pub struct StepState {
     /// What the last token read, `[H, V]`, before norm, gate and skip: the hidden attention times
     /// the values.
     pub last_read: Vec<f64>,
+    /// A second recurrence of the same layer.
+    second: Option<Box<StepState>>,
     /// Whatever else is carried from token to token, by name.
     carried: Vec<(&'static str, Vec<f64>)>,
 }
@@ -137,6 +139,11 @@ impl StepState {
         }
         self.last_read.clone_from(&out);
         out
+    }
+
+    /// A second recurrence of the same layer, empty at first.
+    pub fn second(&mut self) -> &mut StepState {
+        self.second.get_or_insert_default()
     }
 
     /// Something carried from token to token under a name of its own; `len` zeros at first.

@@ -271,7 +271,7 @@ fn pointwise<S: Simd>(simd: S, p: &Pointwise, reads: &[&[f32]], writes: &mut [&m
             if p.form & MULTIPLY != 0 {
                 f *= load(simd, y, c);
             } else if p.form & DIVIDE != 0 {
-                f = f / load(simd, y, c);
+                f /= load(simd, y, c);
             }
             let mut s = S::f32s::splat(simd, p.multiplier);
             if p.form & HAS_SCALE != 0 {

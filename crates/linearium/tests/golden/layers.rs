@@ -4,6 +4,8 @@
 mod attention;
 #[path = "layers/delta.rs"]
 mod delta;
+#[path = "layers/outer.rs"]
+mod outer;
 #[path = "layers/softmax.rs"]
 mod softmax;
 #[path = "layers/state_space.rs"]
@@ -39,6 +41,7 @@ pub fn all() -> Vec<Layer> {
     let families = [
         attention::layers,
         delta::layers,
+        outer::layers,
         softmax::layers,
         state_space::layers,
     ];

@@ -16,7 +16,7 @@ use crate::golden::Golden;
 const EXACT: f64 = 1e-8;
 
 /// The layer of a case whose tensors have these names.
-fn layer(
+pub fn layer(
     id: &str,
     case: usize,
     load: impl FnOnce(&mut Golden) -> Result<Box<dyn Mixer>, String>,
