@@ -237,7 +237,8 @@ impl Config {
 fn listed(take: impl FnOnce(&mut Tensors<'_>) -> Result<(), String>) -> Vec<TensorSpec> {
     let mut list = Vec::new();
     // Nothing is read, so nothing can be missing.
-    let _ = take(&mut Tensors::listing(&mut list));
+    let result = take(&mut Tensors::listing(&mut list));
+    debug_assert_eq!(result, Ok(()));
     list
 }
 

@@ -19,7 +19,11 @@ pub mod gated_delta_net;
 #[cfg(feature = "zoo")]
 pub mod gla;
 #[cfg(feature = "zoo")]
+pub mod hgrn2;
+#[cfg(feature = "zoo")]
 pub mod jamba;
+#[cfg(feature = "zoo")]
+pub mod linear_attention;
 pub mod llama;
 pub mod mamba;
 pub mod mamba2;
@@ -52,6 +56,10 @@ pub static ALL: &[&Family] = &[
     &gla::FAMILY,
     #[cfg(feature = "zoo")]
     &retnet::FAMILY,
+    #[cfg(feature = "zoo")]
+    &hgrn2::FAMILY,
+    #[cfg(feature = "zoo")]
+    &linear_attention::FAMILY,
     #[cfg(feature = "zoo")]
     &gated_delta_net::FAMILY,
     #[cfg(feature = "zoo")]

@@ -66,6 +66,12 @@ impl<'a> Tensors<'a> {
         }
     }
 
+    /// False while tensors are only listed.
+    #[cfg(feature = "zoo")]
+    pub fn reads(&self) -> bool {
+        matches!(self.source, Source::File(_))
+    }
+
     /// Takes a tensor of this shape.
     ///
     /// # Errors

@@ -254,3 +254,12 @@ pub(super) fn short_conv(keys: &Keys, default: bool) -> Result<Option<(usize, bo
         .flag("use_short_conv", default)?
         .then_some((taps, false)))
 }
+
+/// Norms without a weight are known of GLA and RetNet only.
+pub(super) fn need_affine(keys: &Keys) -> Result<(), String> {
+    if keys.flag("elementwise_affine", true)? {
+        Ok(())
+    } else {
+        Err("config.json has false under elementwise_affine, and norms without a weight cannot be computed here: use another checkpoint".to_owned())
+    }
+}
