@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use linearium::mixers::Change;
 use linearium::model::checkpoint::Checkpoint;
-use linearium::model::load::load;
+use linearium::model::load::{Files, load, load_files};
 use linearium::model::session::{Options, Session};
 use linearium::model::stack::Stack;
 use linearium::player::{CpuPlayer, Player};
@@ -124,8 +124,9 @@ fn shipped_checkpoints_give_the_logits_of_transformers() {
 }
 
 /// The families, and whether a layer of theirs keeps a cache.
-const FAMILIES: [(&str, bool); 16] = [
+const FAMILIES: [(&str, bool); 18] = [
     ("mamba", false),
+    ("mamba-sharded", false),
     ("mamba2", false),
     ("mamba2-bf16", false),
     ("falcon_mamba", false),
@@ -139,6 +140,7 @@ const FAMILIES: [(&str, bool); 16] = [
     ("gated_delta_net", false),
     ("gated_delta_net-hybrid", true),
     ("rwkv7", false),
+    ("rwkv7-native", false),
     ("hgrn2", false),
     ("linear_attention", false),
 ];
@@ -150,8 +152,7 @@ const FAMILIES: [(&str, bool); 16] = [
 fn every_family_gives_the_logits_of_its_library() {
     for (name, cached) in FAMILIES {
         let folder = format!("{ROOT}/tests/golden/models/{name}");
-        let file = |f: &str| std::fs::read(format!("{folder}/{f}")).unwrap();
-        let stack = load(&file("config.json"), file("model.safetensors"));
+        let stack = load_files(files(&folder));
         let stack = Rc::new(stack.unwrap_or_else(|e| panic!("{name}: {e}")));
         assert_eq!(stack.has_cache(), cached, "{name}");
         let want = library(&format!("{folder}/expected.safetensors"), stack.vocab);
@@ -196,6 +197,23 @@ fn every_family_gives_the_logits_of_its_library() {
             worst[0], worst[1]
         );
     }
+}
+
+/// The files of a model's folder.
+fn files(folder: &str) -> Files {
+    let mut files = Files::default();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let bytes = std::fs::read(&path).unwrap();
+        match name.as_str() {
+            "config.json" => files.config = Some(bytes),
+            "model.safetensors.index.json" => files.index = Some(bytes),
+            _ if name.starts_with("model") => files.weights.push((name, bytes)),
+            _ => {}
+        }
+    }
+    files
 }
 
 /// What `tests/golden/make/checkpoints.py` recorded.

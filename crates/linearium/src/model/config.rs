@@ -94,6 +94,16 @@ impl Config {
         Config::new(family, common, layers)
     }
 
+    /// The configuration that follows from the shapes of the tensors, where a layout has none.
+    ///
+    /// # Errors
+    /// One sentence if it does not follow.
+    #[cfg(feature = "zoo")]
+    pub fn of_tensors(checkpoint: &Checkpoint) -> Result<Config, String> {
+        let (common, layers) = families::rwkv7_native::read(checkpoint)?;
+        Config::new(&families::rwkv7_native::FAMILY, common, layers)
+    }
+
     /// The configuration of a model of this family.
     ///
     /// # Errors

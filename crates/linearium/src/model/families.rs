@@ -31,6 +31,8 @@ pub mod mamba2;
 pub mod retnet;
 #[cfg(feature = "zoo")]
 pub mod rwkv7;
+#[cfg(feature = "zoo")]
+pub mod rwkv7_native;
 
 use super::checkpoint::Checkpoint;
 use super::config::{Common, Keys};

@@ -1,17 +1,85 @@
-//! From a checked checkpoint to a stack of layers.
+//! From the files of a model to a stack of layers.
 
 use super::checkpoint::Checkpoint;
-use super::config::{self, Config, Tokenizer};
+#[cfg(feature = "zoo")]
+use super::checkpoint::Index;
+use super::config::{Config, Tokenizer};
 use super::stack::Stack;
 use super::tensors::Tensors;
+
+/// The files of a model, as they lie in its folder.
+#[derive(Clone, Debug, Default)]
+pub struct Files {
+    /// `config.json`; RWKV-7 in its authors' files has none.
+    pub config: Option<Vec<u8>>,
+    /// `model.safetensors.index.json` of a sharded model.
+    pub index: Option<Vec<u8>>,
+    /// `model.safetensors` or all files that the index names, by name.
+    pub weights: Vec<(String, Vec<u8>)>,
+}
+
+impl Files {
+    /// The two files of most models.
+    pub fn pair(config: Vec<u8>, weights: Vec<u8>) -> Files {
+        Files {
+            config: Some(config),
+            weights: vec![("model.safetensors".to_owned(), weights)],
+            ..Files::default()
+        }
+    }
+
+    /// Reads the headers of the weights.
+    fn checkpoint(&mut self) -> Result<Checkpoint, String> {
+        let mut weights = std::mem::take(&mut self.weights);
+        #[cfg(feature = "zoo")]
+        if let Some(index) = &self.index {
+            return Checkpoint::read_sharded(&Index::read(index)?, weights);
+        }
+        match (weights.pop(), weights.is_empty(), &self.index) {
+            (Some((_, weights)), true, None) => Checkpoint::read(weights),
+            (None, _, None) => Err(
+                "there are no weights: give model.safetensors, or the files of a sharded model with its index".to_owned(),
+            ),
+            _ => Err(
+                "there are several files of weights and no model.safetensors.index.json that says what they hold: give it too".to_owned(),
+            ),
+        }
+    }
+}
 
 /// Reads `config.json` and a safetensors file into a model.
 ///
 /// # Errors
 /// One sentence: what is wrong, where, and what to do.
 pub fn load(config_json: &[u8], safetensors: Vec<u8>) -> Result<Stack, String> {
-    let (config, file) = config::open(config_json, safetensors)?;
-    build(&config, file)
+    load_files(Files::pair(config_json.to_vec(), safetensors))
+}
+
+/// Reads the files of a model.
+///
+/// # Errors
+/// One sentence: what is wrong, where, and what to do.
+pub fn load_files(mut files: Files) -> Result<Stack, String> {
+    let (config, mut checkpoint) = match files.config.take() {
+        Some(json) => (Config::read(&json)?, files.checkpoint()?),
+        None => {
+            let checkpoint = files.checkpoint()?;
+            (without_config(&checkpoint)?, checkpoint)
+        }
+    };
+    config.check(&mut checkpoint)?;
+    build(&config, checkpoint)
+}
+
+#[cfg(feature = "zoo")]
+fn without_config(checkpoint: &Checkpoint) -> Result<Config, String> {
+    Config::of_tensors(checkpoint)
+}
+
+/// The engine of the page's first load knows no layout without `config.json`.
+#[cfg(not(feature = "zoo"))]
+fn without_config(_: &Checkpoint) -> Result<Config, String> {
+    Err("config.json is missing: give it too".to_owned())
 }
 
 /// Takes every tensor of a checked file.

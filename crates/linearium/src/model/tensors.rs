@@ -29,6 +29,31 @@ enum Source<'a> {
     List(&'a mut Vec<TensorSpec>),
 }
 
+/// How files of another layout hold a tensor.
+#[cfg(feature = "zoo")]
+pub struct Elsewhere {
+    /// Its name there.
+    pub name: String,
+    /// How its values lie there.
+    pub form: Form,
+}
+
+/// How values lie in another layout.
+#[cfg(feature = "zoo")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// In the same shape.
+    Same,
+    /// A matrix with rows and columns exchanged.
+    Transposed,
+    /// A vector in the shape `[1, 1, n]`.
+    Row,
+}
+
+/// Names of another layout for those of this one.
+#[cfg(feature = "zoo")]
+type Translation = fn(&str) -> Elsewhere;
+
 /// Tensors whose names begin with a prefix.
 ///
 /// While they are listed every tensor comes back without values: whoever takes some may map them
@@ -36,6 +61,9 @@ enum Source<'a> {
 pub struct Tensors<'a> {
     source: Source<'a>,
     prefix: String,
+    /// The names that begin with the first so many bytes of the prefix are translated behind them.
+    #[cfg(feature = "zoo")]
+    translation: Option<(usize, Translation)>,
 }
 
 impl<'a> Tensors<'a> {
@@ -44,6 +72,8 @@ impl<'a> Tensors<'a> {
         Tensors {
             source: Source::File(file),
             prefix,
+            #[cfg(feature = "zoo")]
+            translation: None,
         }
     }
 
@@ -52,6 +82,8 @@ impl<'a> Tensors<'a> {
         Tensors {
             source: Source::List(list),
             prefix: String::new(),
+            #[cfg(feature = "zoo")]
+            translation: None,
         }
     }
 
@@ -63,7 +95,17 @@ impl<'a> Tensors<'a> {
                 Source::List(list) => Source::List(list),
             },
             prefix: format!("{}{prefix}", self.prefix),
+            #[cfg(feature = "zoo")]
+            translation: self.translation,
         }
+    }
+
+    /// The same tensors out of files of another layout, which has other names for them.
+    #[cfg(feature = "zoo")]
+    pub fn translated(&mut self, translation: Translation) -> Tensors<'_> {
+        let mut t = self.within("");
+        t.translation = Some((t.prefix.len(), translation));
+        t
     }
 
     /// False while tensors are only listed.
@@ -92,6 +134,10 @@ impl<'a> Tensors<'a> {
         other_names: &[&'static str],
     ) -> Result<Weights, String> {
         let name = format!("{}{name}", self.prefix);
+        #[cfg(feature = "zoo")]
+        if let Some((base, translation)) = self.translation {
+            return self.take_elsewhere(&name[..base], translation(&name[base..]), shape);
+        }
         match &mut self.source {
             Source::File(file) => Ok(file.take(&name, shape)?.data),
             Source::List(list) => {
@@ -104,6 +150,33 @@ impl<'a> Tensors<'a> {
                 Ok(Arc::default())
             }
         }
+    }
+
+    #[cfg(feature = "zoo")]
+    fn take_elsewhere(
+        &mut self,
+        prefix: &str,
+        elsewhere: Elsewhere,
+        shape: &[usize],
+    ) -> Result<Weights, String> {
+        let stored = match (elsewhere.form, shape) {
+            (Form::Transposed, &[rows, columns]) => vec![columns, rows],
+            (Form::Row, &[n]) => vec![1, 1, n],
+            _ => shape.to_vec(),
+        };
+        let name = format!("{prefix}{}", elsewhere.name);
+        let mut t = Tensors {
+            prefix: String::new(),
+            translation: None,
+            ..self.within("")
+        };
+        let values = t.take(&name, &stored)?;
+        Ok(match (elsewhere.form, &stored[..]) {
+            (Form::Transposed, &[_, columns]) if !values.is_empty() => (0..columns)
+                .flat_map(|c| values[c..].iter().step_by(columns).copied())
+                .collect(),
+            _ => values,
+        })
     }
 
     /// Takes a tensor that the file may have.

@@ -115,6 +115,7 @@ impl<M: Mixing> Layers for Model<M> {
 }
 
 /// Which layers attend, and how.
+#[derive(Default)]
 pub(super) struct Attention(Vec<Spec>);
 
 /// The attention of some layers.

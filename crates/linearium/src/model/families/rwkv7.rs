@@ -23,13 +23,14 @@ pub static FAMILY: Family = Family {
     ignores: |_| false,
 };
 
-struct Model {
-    size: Size,
-    ranks: Ranks,
-    inner: usize,
+/// The layers of a model.
+pub(super) struct Model {
+    pub(super) size: Size,
+    pub(super) ranks: Ranks,
+    pub(super) inner: usize,
     /// Whether the first block normalises the residual stream.
-    norm_first: bool,
-    attention: Attention,
+    pub(super) norm_first: bool,
+    pub(super) attention: Attention,
 }
 
 fn read(keys: &Keys) -> Read {
