@@ -19,6 +19,7 @@ pub mod number;
 pub mod plan;
 pub mod player;
 pub mod probes;
+pub mod qkv;
 pub mod settings;
 #[cfg(feature = "zoo")]
 pub mod short_conv;

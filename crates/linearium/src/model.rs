@@ -2,6 +2,8 @@
 
 pub mod checkpoint;
 pub mod config;
+pub mod families;
+pub mod feed_forward;
 mod json;
 pub mod load;
 pub mod session;

@@ -303,6 +303,13 @@ impl Planner {
         }
     }
 
+    /// These columns as whole rows of their own, which some kernels need.
+    pub fn copied(&mut self, name: &str, x: Columns) -> Columns {
+        let out = self.rows(name, x.width);
+        self.delay_into(name, x, 0, out);
+        out
+    }
+
     /// Notes causal softmax attention of `q [T, H, K]` on the rows `k`, `v [T, G, K]` and all
     /// that came before, kept in a cache; gives `[T, H, K]`.
     pub fn attend(

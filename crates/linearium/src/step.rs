@@ -286,12 +286,12 @@ pub fn softplus(x: f64) -> f64 {
     if x > 30.0 { x } else { x.exp().ln_1p() }
 }
 
-/// Rotates every head of `x [H, K]` in place (half-split convention).
-pub fn rotate(x: &mut [f64], key: usize, theta: f64, position: usize) {
-    let half = key / 2;
+/// Rotates the first n channels of every head of `x [H, K]` in place (half-split convention).
+pub fn rotate(x: &mut [f64], (key, n): (usize, usize), theta: f64, position: usize) {
+    let half = n / 2;
     for head in x.chunks_exact_mut(key) {
         for i in 0..half {
-            let angle = position as f64 * theta.powf(-2.0 * i as f64 / key as f64);
+            let angle = position as f64 * theta.powf(-2.0 * i as f64 / n as f64);
             let (sin, cos) = angle.sin_cos();
             let (a, b) = (head[i], head[i + half]);
             head[i] = a * cos - b * sin;

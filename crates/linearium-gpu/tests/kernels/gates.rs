@@ -177,24 +177,27 @@ fn products_and_sums() {
             vec![rows(t, width, stride, offset), rows(t, width, width, 0)],
             vec![unwritten(t * width)],
         );
-        let (heads, key) = (3, 10);
-        let params = Rotary {
-            t,
-            heads,
-            key,
-            x_stride: 40,
-            x_offset: 4,
-        };
-        let angles = uniforms(t * key / 2, -3.1, 3.1);
-        calls.push(
-            &rotary::KERNEL,
-            &params,
-            vec![
-                rows(t, heads * key, 40, 4),
-                angles.iter().flat_map(|a| [a.cos(), a.sin()]).collect(),
-            ],
-            vec![unwritten(t * heads * key)],
-        );
+        for rotated in [10, 4] {
+            let (heads, key) = (3, 10);
+            let params = Rotary {
+                t,
+                heads,
+                key,
+                rotated,
+                x_stride: 40,
+                x_offset: 4,
+            };
+            let angles = uniforms(t * rotated / 2, -3.1, 3.1);
+            calls.push(
+                &rotary::KERNEL,
+                &params,
+                vec![
+                    rows(t, heads * key, 40, 4),
+                    angles.iter().flat_map(|a| [a.cos(), a.sin()]).collect(),
+                ],
+                vec![unwritten(t * heads * key)],
+            );
+        }
     }
     calls.check(POINTWISE);
 }

@@ -1,5 +1,6 @@
 //! Rotary position embedding in the half-split convention of `transformers` and of
-//! `fla/modules/rotary.py` (not interleaved): channel i is rotated with channel i + K/2.
+//! `fla/modules/rotary.py` (not interleaved): of the first R channels of a head, channel i is rotated
+//! with channel i + R/2; the channels behind them stay as they are.
 
 use bytemuck::{Pod, Zeroable};
 use fearless_simd::Level;
@@ -16,8 +17,10 @@ pub struct Rotary {
     pub t: u32,
     /// Heads H.
     pub heads: u32,
-    /// Width K of a head, even.
+    /// Width K of a head.
     pub key: u32,
+    /// Channels R that are rotated, even.
+    pub rotated: u32,
     /// Row stride of x.
     pub x_stride: u32,
     /// First column of x.
@@ -27,7 +30,8 @@ pub struct Rotary {
 fn canary(seed: u64) -> Call {
     let mut random = Random::new(seed);
     let (t, heads, key, x_stride, x_offset) = (7, 3, 18, 60, 5);
-    let angles = (0..t * key / 2)
+    let rotated = [key, 10][(seed % 2) as usize];
+    let angles = (0..t * rotated / 2)
         .flat_map(|_| {
             let angle = random.uniform() * 1000.0;
             [angle.cos() as f32, angle.sin() as f32]
@@ -37,6 +41,7 @@ fn canary(seed: u64) -> Call {
         t,
         heads,
         key,
+        rotated,
         x_stride,
         x_offset,
     };
@@ -50,7 +55,7 @@ fn canary(seed: u64) -> Call {
     }
 }
 
-/// Reads `x [T, H, K]` (strided), `angles [T, K/2, 2]` (cosine, sine; made by
+/// Reads `x [T, H, K]` (strided), `angles [T, R/2, 2]` (cosine, sine; made by
 /// `mixers::rotary_angles` in f64, since an f32 product loses the phase of far positions); writes
 /// `out [T, H, K]`.
 pub static KERNEL: Kernel = Kernel {
@@ -63,7 +68,7 @@ pub static KERNEL: Kernel = Kernel {
         entry: "rotary",
         workgroups: |p| {
             let p: Rotary = p.unpack();
-            linear_workgroups((p.t * p.heads * p.key / 2) as usize)
+            linear_workgroups((p.t * p.heads * p.key) as usize)
         },
     }],
     cpu,
@@ -75,7 +80,8 @@ fn cpu(_: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
     let [x, angles] = reads else { unreachable!() };
     let [out] = writes else { unreachable!() };
     let (heads, key) = (p.heads as usize, p.key as usize);
-    let half = key / 2;
+    let rotated = p.rotated as usize;
+    let half = rotated / 2;
     for t in 0..p.t as usize {
         for h in 0..heads {
             let row = &x[p.x_offset as usize + t * p.x_stride as usize + h * key..][..key];
@@ -86,6 +92,7 @@ fn cpu(_: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
                 out[i] = row[i] * cos - row[i + half] * sin;
                 out[i + half] = row[i + half] * cos + row[i] * sin;
             }
+            out[rotated..].copy_from_slice(&row[rotated..]);
         }
     }
 }

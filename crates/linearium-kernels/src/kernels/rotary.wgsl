@@ -1,9 +1,10 @@
-// Rotary position embedding; see rotary.rs. One thread a pair of channels.
+// Rotary position embedding; see rotary.rs. One thread a channel.
 
 struct Params {
     t: u32,
     heads: u32,
     key: u32,
+    rotated: u32,
     x_stride: u32,
     x_offset: u32,
 }
@@ -16,19 +17,25 @@ struct Params {
 @compute @workgroup_size(256)
 fn rotary(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let index = (group.y * 65535u + group.x) * 256u + local;
-    let half = p.key / 2u;
-    if index >= p.t * p.heads * half {
+    if index >= p.t * p.heads * p.key {
         return;
     }
-    let i = index % half;
-    let h = index / half % p.heads;
-    let t = index / half / p.heads;
+    let i = index % p.key;
+    let h = index / p.key % p.heads;
+    let t = index / p.key / p.heads;
     let source = p.x_offset + t * p.x_stride + h * p.key + i;
-    let place = (t * p.heads + h) * p.key + i;
-    let cosine = angles[(t * half + i) * 2u];
-    let sine = angles[(t * half + i) * 2u + 1u];
-    let a = x[source];
-    let b = x[source + half];
-    out[place] = a * cosine - b * sine;
-    out[place + half] = b * cosine + a * sine;
+    let value = x[source];
+    if i >= p.rotated {
+        out[index] = value;
+        return;
+    }
+    let half = p.rotated / 2u;
+    let angle = (t * half + i % half) * 2u;
+    let cosine = angles[angle];
+    let sine = angles[angle + 1u];
+    if i < half {
+        out[index] = value * cosine - x[source + half] * sine;
+    } else {
+        out[index] = value * cosine + x[source - half] * sine;
+    }
 }

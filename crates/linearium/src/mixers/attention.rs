@@ -5,9 +5,9 @@
 //! speak of a decay do not apply; `write-factor` scales values, `window` is sliding-window
 //! attention.
 
+use super::{Change, Decay, Definition, Mixer, NO_STEPS, Planner, Shape, Size, Taps, Weights};
 #[cfg(feature = "zoo")]
 use super::{Context, StepState, Write};
-use super::{Decay, Definition, Mixer, NO_STEPS, Planner, Shape, Size, Taps, Weights};
 use crate::random::Random;
 #[cfg(feature = "zoo")]
 use crate::step::{linear, rotate};
@@ -42,10 +42,14 @@ pub struct Softmax {
     pub heads: usize,
     /// Key-value heads G; divides H.
     pub groups: usize,
-    /// Width K of a head, even.
+    /// Width K of a head.
     pub key: usize,
     /// Base of the rotary angles.
     pub theta: f64,
+    /// How many channels of a head are rotated, the first ones; even, 0 for no positions.
+    pub rotated: usize,
+    /// Tokens that are seen, the present one among them; 0 for all.
+    pub window: usize,
     /// `[HK + 2GK, D]`, rows q, k, v.
     pub in_proj: Weights,
     /// `[HK + 2GK]`.
@@ -64,6 +68,8 @@ fn random(size: &Size, random: &mut Random) -> Box<dyn Mixer> {
         groups: size.heads,
         key: size.key,
         theta: 10_000.0,
+        rotated: size.key,
+        window: 0,
         in_proj: random
             .normals(3 * inner * size.width, (size.width as f64).sqrt().recip())
             .into(),
@@ -73,6 +79,16 @@ fn random(size: &Size, random: &mut Random) -> Box<dyn Mixer> {
             .into(),
         out_bias: None,
     })
+}
+
+impl Softmax {
+    /// The smaller of its own window and that of the settings.
+    fn window(&self, change: &Change) -> usize {
+        match (self.window, change.window) {
+            (0, w) | (w, 0) => w,
+            (a, b) => a.min(b),
+        }
+    }
 }
 
 impl Mixer for Softmax {
@@ -105,7 +121,7 @@ impl Mixer for Softmax {
         let mut projected = linear(u, &self.in_proj, self.in_bias.as_deref());
         rotate(
             &mut projected[..queries + keys],
-            self.key,
+            (self.key, self.rotated),
             self.theta,
             state.position,
         );
@@ -121,7 +137,8 @@ impl Mixer for Softmax {
             key: k.to_vec(),
             value: value.clone(),
         });
-        if change.window > 0 && state.writes.len() > change.window {
+        let window = self.window(change);
+        if window > 0 && state.writes.len() > window {
             state.writes.remove(0);
         }
         let mut o = Vec::with_capacity(queries);
@@ -157,10 +174,13 @@ impl Mixer for Softmax {
         let (queries, keys) = (self.heads * self.key, self.groups * self.key);
         let projected = p.project("projected", &self.in_proj, self.in_bias.as_ref(), p.io.u);
         let [qk, v] = projected.split([queries + keys, keys]);
-        let [q, k] = p
-            .rotate("rotated", qk, self.key, self.theta)
-            .split([queries, keys]);
-        let (window, scale) = (p.change.window, (self.key as f32).sqrt().recip());
+        let qk = if self.rotated > 0 {
+            p.rotate("rotated", qk, (self.key, self.rotated), self.theta)
+        } else {
+            qk
+        };
+        let [q, k] = qk.split([queries, keys]);
+        let (window, scale) = (self.window(&p.change), (self.key as f32).sqrt().recip());
         let o = p.attend([q, k, v], self.heads, self.groups, window, scale);
         p.project_out(&self.out_proj, self.out_bias.as_ref(), o);
         Taps {

@@ -11,8 +11,13 @@ use std::sync::Arc;
 use super::{Context, StepState, Write};
 use super::{Definition, Mixer, NO_STEPS, Planner, Shape, Size, Taps, Weights};
 use crate::kernels::rms_norm as norm;
+#[cfg(feature = "zoo")]
+use crate::model::tensors::Tensors;
 use crate::plan::outer_scan::OuterScan;
 use crate::plan::{Activation, Columns};
+#[cfg(feature = "zoo")]
+use crate::qkv::Options;
+use crate::qkv::Qkv;
 use crate::random::Random;
 #[cfg(feature = "zoo")]
 use crate::step::{linear, multiply, rms_norm, rotate, silu};
@@ -46,8 +51,12 @@ pub struct RetNet {
     pub value: usize,
     /// Base of the rotary angles.
     pub theta: f64,
-    /// `[2HK + 2HV, D]`, rows q, k, v, output gate.
+    /// `[2HK + HV (+ HV), D]`, rows q, k, v, output gate if there is one.
     pub in_proj: Weights,
+    /// What is done to q, k and v before they are rotated.
+    pub qkv: Qkv,
+    /// False if the output is not gated.
+    pub gated: bool,
     /// `[V]`, shared by the heads.
     pub norm: Weights,
     /// Added to the mean square.
@@ -70,6 +79,8 @@ fn random(size: &Size, random: &mut Random) -> Box<dyn Mixer> {
                 (size.width as f64).sqrt().recip(),
             )
             .into(),
+        qkv: Qkv::default(),
+        gated: true,
         norm: vec![1.0; size.value].into(),
         eps: 1e-5,
         out_proj: random
@@ -83,6 +94,40 @@ pub fn log_gammas(heads: usize) -> Vec<f64> {
     (0..heads)
         .map(|h| (-(2f64.powi(-5 - h as i32))).ln_1p())
         .collect()
+}
+
+#[cfg(feature = "zoo")]
+impl RetNet {
+    /// Takes the tensors of the official layer (`fla/layers/multiscale_retention.py`).
+    ///
+    /// # Errors
+    /// A sentence if a tensor is missing or has another shape.
+    pub fn load(
+        t: &mut Tensors<'_>,
+        size: &Size,
+        options: &Options,
+        eps: f32,
+    ) -> Result<RetNet, String> {
+        let Size { width, heads, .. } = *size;
+        let values = heads * size.value;
+        let (mut rows, qkv) = Qkv::load(t, size, options)?;
+        if options.gate {
+            rows.extend_from_slice(&t.take("g_proj.weight", &[values, width])?);
+        }
+        Ok(RetNet {
+            width,
+            heads,
+            key: size.key,
+            value: size.value,
+            theta: 10_000.0,
+            in_proj: rows.into(),
+            qkv,
+            gated: options.gate,
+            norm: Qkv::load_norm(t, size.value, options)?,
+            eps,
+            out_proj: t.take("o_proj.weight", &[width, values])?,
+        })
+    }
 }
 
 impl RetNet {
@@ -101,27 +146,33 @@ impl Mixer for RetNet {
     }
 
     fn shape(&self) -> Shape {
-        Shape::recurrent(self.heads, self.key, self.value)
+        Shape {
+            tail: self.qkv.tail(2 * self.keys() + self.values()),
+            ..Shape::recurrent(self.heads, self.key, self.value)
+        }
     }
 
     fn weights(&self) -> Vec<&Weights> {
-        vec![&self.in_proj, &self.norm, &self.out_proj]
+        let mut all = vec![&self.in_proj, &self.norm, &self.out_proj];
+        all.extend(self.qkv.weights());
+        all
     }
 
     #[cfg(feature = "zoo")]
     fn step(&self, state: &mut StepState, u: &[f64], context: &Context<'_>) -> Vec<f64> {
         let (keys, values, change) = (self.keys(), self.values(), context.change);
-        let mut projected = linear(u, &self.in_proj, None);
+        let projected = linear(u, &self.in_proj, None);
+        let (qkv, z) = projected.split_at(2 * keys + values);
+        let mut qkv = self.qkv.step(state, qkv.to_vec(), 2 * keys);
         rotate(
-            &mut projected[..2 * keys],
-            self.key,
+            &mut qkv[..2 * keys],
+            (self.key, self.key),
             self.theta,
             state.position,
         );
         state.position += 1;
-        let (q, rest) = projected.split_at(keys);
-        let (k, rest) = rest.split_at(keys);
-        let (v, z) = rest.split_at(values);
+        let (q, rest) = qkv.split_at(keys);
+        let (k, v) = rest.split_at(keys);
         let log_decay = log_gammas(self.heads)
             .iter()
             .flat_map(|g| vec![g + f64::from(change.log_decay_shift); self.key])
@@ -139,6 +190,9 @@ impl Mixer for RetNet {
         state.update(write, &shape, change.window);
         let o = state.read(q, (self.key as f64).sqrt().recip(), &shape);
         let o = rms_norm(&o, &self.norm, self.value, f64::from(self.eps));
+        if !self.gated {
+            return linear(&o, &self.out_proj, None);
+        }
         let z: Vec<f64> = z.iter().map(|&z| silu(z)).collect();
         linear(&multiply(&o, &z), &self.out_proj, None)
     }
@@ -146,9 +200,11 @@ impl Mixer for RetNet {
     fn plan(&self, p: &mut Planner) -> Taps {
         let (keys, values) = (self.keys(), self.values());
         let projected = p.project("projected", &self.in_proj, None, p.io.u);
-        let [qk, v, z] = projected.split([2 * keys, values, values]);
+        let gates = if self.gated { values } else { 0 };
+        let [qkv, z] = projected.split([2 * keys + values, gates]);
+        let [qk, v] = self.qkv.plan(p, qkv, 2 * keys);
         let [q, k] = p
-            .rotate("rotated", qk, self.key, self.theta)
+            .rotate("rotated", qk, (self.key, self.key), self.theta)
             .split([keys, keys]);
         let gammas: Weights = Arc::from_iter(log_gammas(self.heads).iter().map(|&g| g as f32));
         let gammas = Columns::same(p.weight("log_gamma", &gammas), self.heads);
@@ -168,7 +224,7 @@ impl Mixer for RetNet {
             read_before: false,
         };
         let (o, taps) = scan.plan(p, &self.shape());
-        let gate = Some((norm::NORM_THEN_GATE, z));
+        let gate = self.gated.then_some((norm::NORM_THEN_GATE, z));
         let o = p.rms_norm("normed", o, &self.norm, self.value, self.eps, gate);
         p.project_out(&self.out_proj, None, o);
         taps

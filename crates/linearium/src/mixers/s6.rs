@@ -15,7 +15,7 @@ use crate::plan::Activation;
 use crate::plan::elementwise_scan::ElementwiseScan;
 use crate::random::Random;
 #[cfg(feature = "zoo")]
-use crate::step::{linear, silu, softplus};
+use crate::step::{linear, rms_norm, silu, softplus};
 
 /// The registry's entry.
 pub static DEFINITION: Definition = Definition {
@@ -42,6 +42,18 @@ pub static DEFINITION: Definition = Definition {
     random,
 };
 
+/// Root-mean-square norms of dt, B and C before they are used: Falcon-Mamba (arXiv 2410.05355,
+/// `transformers` `FalconMambaMixer`) and Jamba (`JambaMambaMixer`).
+#[derive(Clone)]
+pub struct InnerNorms {
+    /// `[R]`.
+    pub dt: Weights,
+    /// `[2N]`, B, C.
+    pub b_c: Weights,
+    /// Added to the mean square.
+    pub eps: f32,
+}
+
 /// Weights of one layer.
 #[derive(Clone)]
 pub struct S6 {
@@ -63,6 +75,8 @@ pub struct S6 {
     pub conv_bias: Option<Weights>,
     /// `[R + 2N, E]`, rows dt, B, C.
     pub x_proj: Weights,
+    /// Norms of dt, B and C, if there are some.
+    pub norms: Option<InnerNorms>,
     /// `[E, R]`.
     pub dt_proj: Weights,
     /// `[E]`.
@@ -110,6 +124,7 @@ fn random(size: &Size, random: &mut Random) -> Box<dyn Mixer> {
                 (channels as f64).sqrt().recip(),
             )
             .into(),
+        norms: None,
         dt_proj: random
             .normals(channels * rank, (rank as f64).sqrt().recip() * 0.58)
             .into(),
@@ -146,6 +161,7 @@ impl Mixer for S6 {
             &self.skip,
             &self.out_proj,
         ];
+        all.extend(self.norms.iter().flat_map(|n| [&n.dt, &n.b_c]));
         all.extend(&self.in_bias);
         all.extend(&self.conv_bias);
         all.extend(&self.out_bias);
@@ -164,7 +180,13 @@ impl Mixer for S6 {
             self.conv_bias.as_deref(),
         );
         let x: Vec<f64> = x.into_iter().map(silu).collect();
-        let dt_b_c = linear(&x, &self.x_proj, None);
+        let mut dt_b_c = linear(&x, &self.x_proj, None);
+        if let Some(norms) = &self.norms {
+            let (low, b_c) = dt_b_c.split_at(self.rank);
+            let eps = f64::from(norms.eps);
+            let low = rms_norm(low, &norms.dt, self.rank, eps);
+            dt_b_c = [low, rms_norm(b_c, &norms.b_c, n, eps)].concat();
+        }
         let (b, c) = (&dt_b_c[self.rank..self.rank + n], &dt_b_c[self.rank + n..]);
         let raw = linear(&dt_b_c[..self.rank], &self.dt_proj, Some(&self.dt_bias));
         let mut write = Write {
@@ -204,7 +226,14 @@ impl Mixer for S6 {
         let conv_bias = self.conv_bias.as_ref();
         let x = p.convolve("convolved", x, &self.conv_weight, conv_bias, true);
         let dt_b_c = p.project("dt_b_c", &self.x_proj, None, x);
-        let [low, b, c] = dt_b_c.split([self.rank, n, n]);
+        let [mut low, mut b_c] = dt_b_c.split([self.rank, 2 * n]);
+        if let Some(norms) = &self.norms {
+            low = p.copied("dt alone", low);
+            low = p.rms_norm("dt normed", low, &norms.dt, self.rank, norms.eps, None);
+            b_c = p.copied("b c alone", b_c);
+            b_c = p.rms_norm("b c normed", b_c, &norms.b_c, n, norms.eps, None);
+        }
+        let [b, c] = b_c.split([n, n]);
         let raw = p.project("dt before softplus", &self.dt_proj, None, low);
         let softplus = Activation {
             function: activate::SOFTPLUS,

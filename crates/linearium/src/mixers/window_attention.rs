@@ -124,8 +124,8 @@ impl Mixer for WindowAttention {
         let mut q = linear(u, &self.q_proj, None);
         let mut k = linear(u, &self.k_proj, None);
         if let Some(theta) = self.theta {
-            rotate(&mut q, self.key, theta, state.position);
-            rotate(&mut k, self.key, theta, state.position);
+            rotate(&mut q, (self.key, self.key), theta, state.position);
+            rotate(&mut k, (self.key, self.key), theta, state.position);
         }
         state.position += 1;
         let v: Vec<f64> = linear(u, &self.v_proj, None)
@@ -179,8 +179,8 @@ impl Mixer for WindowAttention {
         let mut k = p.project("k", &self.k_proj, None, p.io.u);
         let v = p.project("v", &self.v_proj, None, p.io.u);
         if let Some(theta) = self.theta {
-            q = p.rotate("rotated q", q, self.key, theta);
-            k = p.rotate("rotated k", k, self.key, theta);
+            q = p.rotate("rotated q", q, (self.key, self.key), theta);
+            k = p.rotate("rotated k", k, (self.key, self.key), theta);
         }
         let attention = Attention {
             heads: self.heads,

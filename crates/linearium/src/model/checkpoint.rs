@@ -10,6 +10,8 @@
 //! copied as a whole.
 
 mod header;
+#[cfg(feature = "zoo")]
+mod sharded;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,6 +21,8 @@ use serde::Deserialize;
 
 pub use self::header::{Dtype, MAX_HEADER_BYTES};
 use self::header::{Entry, Header};
+#[cfg(feature = "zoo")]
+pub use self::sharded::{Index, MAX_INDEX_BYTES};
 use super::json::quote;
 
 /// A dense tensor in f32, row-major.
@@ -30,12 +34,18 @@ pub struct Tensor {
     pub data: Arc<[f32]>,
 }
 
-/// A safetensors file whose header has been read and checked as a whole.
+/// A safetensors file, or the parts of a sharded one, whose headers have been read and checked as a
+/// whole.
 pub struct Checkpoint {
+    parts: Vec<Part>,
+    entries: BTreeMap<String, Entry>,
+}
+
+/// One file.
+struct Part {
     bytes: Vec<u8>,
     /// Where the data part begins in `bytes`.
     data: usize,
-    entries: BTreeMap<String, Entry>,
 }
 
 /// The part of a header that [`Checkpoint::metadata`] reads.
@@ -51,7 +61,7 @@ impl fmt::Debug for Checkpoint {
             f,
             "Checkpoint of {} tensors in {} bytes",
             self.entries.len(),
-            self.bytes.len()
+            self.parts.iter().map(|p| p.bytes.len()).sum::<usize>()
         )
     }
 }
@@ -64,8 +74,7 @@ impl Checkpoint {
     pub fn read(bytes: Vec<u8>) -> Result<Checkpoint, String> {
         let Header { data, entries } = Header::read(&bytes)?;
         Ok(Checkpoint {
-            bytes,
-            data,
+            parts: vec![Part { bytes, data }],
             entries,
         })
     }
@@ -88,13 +97,17 @@ impl Checkpoint {
     /// The stored bytes of a tensor, little-endian and row-major, if the file has it.
     pub fn raw(&self, name: &str) -> Option<&[u8]> {
         let entry = self.entries.get(name)?;
-        Some(&self.bytes[self.data + entry.begin..self.data + entry.end])
+        let Part { bytes, data } = &self.parts[entry.part];
+        Some(&bytes[data + entry.begin..data + entry.end])
     }
 
-    /// The texts under `__metadata__`.
+    /// The texts under `__metadata__`, of the first file where there are several.
     pub fn metadata(&self) -> BTreeMap<String, String> {
+        let Some(Part { bytes, data }) = self.parts.first() else {
+            return BTreeMap::new();
+        };
         // Behind the length of 8 bytes. What has been checked can be read, so nothing is lost.
-        serde_json::from_slice::<Metadata>(&self.bytes[8..self.data])
+        serde_json::from_slice::<Metadata>(&bytes[8..*data])
             .map(|m| m.texts)
             .unwrap_or_default()
     }

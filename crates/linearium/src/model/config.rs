@@ -1,8 +1,7 @@
 //! `config.json` in the form of the `transformers` library: from text to a typed configuration
 //! and to the list of tensors that a checkpoint of it must hold.
 //!
-//! Keys, defaults and tensor names are those of transformers 5.23.0
-//! (`models/{mamba,mamba2,llama}/{configuration,modeling}_*.py`). Two keys are our own:
+//! What a family says in it stands in [`super::families`], a file each. Two keys are our own:
 //! `train_context_length` (tokens) and `tokenizer` (`"bytes"`). Keys that change nothing in a
 //! forward pass in f32 (`chunk_size`, `residual_in_fp32`, `rms_norm`, initialisation, …) are
 //! ignored; Mamba-2's gated norm is always there, as it is in that library.
@@ -12,9 +11,16 @@
 mod keys;
 
 use std::collections::HashSet;
+use std::fmt;
 
-use self::keys::Keys;
+pub use self::keys::Keys;
+pub(super) use self::keys::{Defaults, SILU, width};
 use super::checkpoint::{Checkpoint, no_others};
+use super::families::{self, Family, Layers};
+use super::stack::{Block, Norm};
+pub use super::tensors::TensorSpec;
+use super::tensors::Tensors;
+use crate::mixers::Weights;
 
 /// The longest `config.json` that is read, in bytes.
 pub const MAX_CONFIG_BYTES: usize = 1 << 20;
@@ -26,6 +32,8 @@ pub const MAX_HIDDEN_SIZE: usize = 65_536;
 pub const MAX_LAYERS: usize = 1_000;
 /// The largest vocabulary.
 pub const MAX_VOCABULARY: usize = 1 << 20;
+/// The most taps of a causal convolution; the published models have four.
+pub const MAX_CONV_KERNEL: usize = 64;
 /// The most parameters: their f32 must fit the address space, which has 4 GiB in wasm.
 pub const MAX_PARAMETERS: u64 = if cfg!(target_pointer_width = "32") {
     1 << 28
@@ -42,151 +50,35 @@ pub enum Tokenizer {
     Unknown,
 }
 
-/// A Mamba-2 language model (`Mamba2ForCausalLM`).
+/// What every `config.json` says, whatever the family.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Mamba2Config {
+pub struct Common {
     /// Number of different tokens.
     pub vocab_size: usize,
-    /// Width of the residual stream.
+    /// Width D of the residual stream.
     pub hidden_size: usize,
     /// Number of layers.
     pub num_hidden_layers: usize,
-    /// Width N of the state of one head.
-    pub state_size: usize,
-    /// Width P of one head.
-    pub head_dim: usize,
-    /// Number of heads H.
-    pub num_heads: usize,
-    /// Number G of groups that share B and C; the gated norm normalises each group of
-    /// `intermediate_size / n_groups` channels for itself.
-    pub n_groups: usize,
-    /// Taps of the causal convolution.
-    pub conv_kernel: usize,
-    /// Whether the convolution has a bias.
-    pub use_conv_bias: bool,
-    /// Whether `in_proj` and `out_proj` have a bias.
-    pub use_bias: bool,
     /// Whether the head is the embedding, unless the file has a head of its own.
     pub tie_word_embeddings: bool,
-    /// Added to the mean square in every norm.
-    pub layer_norm_epsilon: f32,
-    /// The step size after softplus is clamped to this range; the upper end may be infinite.
-    pub time_step_limit: [f32; 2],
+    /// Added to the mean square in every norm between layers.
+    pub eps: f32,
     /// Length of the texts that the model was trained on, in tokens, if known.
     pub train_context_length: Option<usize>,
     /// How text becomes token ids.
     pub tokenizer: Tokenizer,
 }
 
-impl Mamba2Config {
-    /// Width E = H·P of the mixer.
-    pub fn intermediate_size(&self) -> usize {
-        self.num_heads * self.head_dim
-    }
-    /// Channels of the convolution: x [E], B [G·N], C [G·N].
-    pub fn conv_channels(&self) -> usize {
-        self.intermediate_size() + 2 * self.n_groups * self.state_size
-    }
-    /// Rows of `in_proj`: z [E], then the channels of the convolution, then dt [H].
-    pub fn in_proj_rows(&self) -> usize {
-        self.intermediate_size() + self.conv_channels() + self.num_heads
-    }
+/// The configuration of a model of one of the known families.
+pub struct Config {
+    family: &'static Family,
+    common: Common,
+    layers: Box<dyn Layers>,
 }
 
-/// A Mamba language model (`MambaForCausalLM`).
-#[derive(Clone, Debug, PartialEq)]
-pub struct MambaConfig {
-    /// Number of different tokens.
-    pub vocab_size: usize,
-    /// Width of the residual stream.
-    pub hidden_size: usize,
-    /// Width E of the mixer.
-    pub intermediate_size: usize,
-    /// Number of layers.
-    pub num_hidden_layers: usize,
-    /// Width N of the state of one channel.
-    pub state_size: usize,
-    /// Rank R of the projection to step sizes.
-    pub time_step_rank: usize,
-    /// Taps of the causal convolution.
-    pub conv_kernel: usize,
-    /// Whether the convolution has a bias.
-    pub use_conv_bias: bool,
-    /// Whether `in_proj` and `out_proj` have a bias.
-    pub use_bias: bool,
-    /// Whether the head is the embedding, unless the file has a head of its own.
-    pub tie_word_embeddings: bool,
-    /// Added to the mean square in every norm.
-    pub layer_norm_epsilon: f32,
-    /// Length of the texts that the model was trained on, in tokens, if known.
-    pub train_context_length: Option<usize>,
-    /// How text becomes token ids.
-    pub tokenizer: Tokenizer,
-}
-
-/// A Llama language model (`LlamaForCausalLM`): softmax attention with rotary positions.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LlamaConfig {
-    /// Number of different tokens.
-    pub vocab_size: usize,
-    /// Width of the residual stream.
-    pub hidden_size: usize,
-    /// Width of the gated feed-forward layer.
-    pub intermediate_size: usize,
-    /// Number of layers.
-    pub num_hidden_layers: usize,
-    /// Number of query heads.
-    pub num_attention_heads: usize,
-    /// Number of key and value heads, each shared by as many query heads.
-    pub num_key_value_heads: usize,
-    /// Width of one head.
-    pub head_dim: usize,
-    /// Added to the mean square in every norm.
-    pub rms_norm_eps: f32,
-    /// Base of the rotary frequencies `rope_theta^(-2i/head_dim)`.
-    pub rope_theta: f64,
-    /// Whether the four projections of attention have a bias.
-    pub attention_bias: bool,
-    /// Whether the three projections of the feed-forward layer have a bias.
-    pub mlp_bias: bool,
-    /// Whether the head is the embedding, unless the file has a head of its own.
-    pub tie_word_embeddings: bool,
-    /// Length of the texts that the model was trained on, in tokens, if known.
-    pub train_context_length: Option<usize>,
-    /// How text becomes token ids.
-    pub tokenizer: Tokenizer,
-}
-
-/// The configuration of a model of one of the known architectures.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Config {
-    /// State space duality, scalar decay per head.
-    Mamba2(Mamba2Config),
-    /// Selective state space (S6), decay per channel and state.
-    Mamba(MambaConfig),
-    /// Softmax attention.
-    Llama(LlamaConfig),
-}
-
-/// A tensor that a checkpoint may hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TensorSpec {
-    /// Name in the file.
-    pub name: String,
-    /// Lengths of the dimensions.
-    pub shape: Vec<usize>,
-    /// False for a head that is the embedding where the file has none.
-    pub required: bool,
-    /// Other names under which files are known to hold it.
-    pub other_names: &'static [&'static str],
-}
-
-fn spec(name: impl Into<String>, shape: &[usize]) -> TensorSpec {
-    TensorSpec {
-        name: name.into(),
-        shape: shape.to_vec(),
-        required: true,
-        other_names: &[],
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{} {:?}", self.family.model_type, self.common)
     }
 }
 
@@ -197,10 +89,34 @@ impl Config {
     /// One sentence that names the key.
     pub fn read(json: &[u8]) -> Result<Config, String> {
         let keys = Keys::read(json)?;
-        let config = match keys.architecture()? {
-            "mamba2" => Config::Mamba2(keys.mamba2()?),
-            "mamba" => Config::Mamba(keys.mamba()?),
-            _ => Config::Llama(keys.llama()?),
+        let family = families::of_config(&keys)?;
+        let (common, layers) = (family.read)(&keys)?;
+        Config::new(family, common, layers)
+    }
+
+    /// The configuration that follows from the shapes of the tensors, where a layout has none.
+    ///
+    /// # Errors
+    /// One sentence if it does not follow.
+    #[cfg(feature = "zoo")]
+    pub fn of_tensors(checkpoint: &Checkpoint) -> Result<Config, String> {
+        let (common, layers) = families::rwkv7_native::read(checkpoint)?;
+        Config::new(&families::rwkv7_native::FAMILY, common, layers)
+    }
+
+    /// The configuration of a model of this family.
+    ///
+    /// # Errors
+    /// A sentence if it has too many parameters.
+    pub(super) fn new(
+        family: &'static Family,
+        common: Common,
+        layers: Box<dyn Layers>,
+    ) -> Result<Config, String> {
+        let config = Config {
+            family,
+            common,
+            layers,
         };
         let parameters = config.parameters();
         if parameters > MAX_PARAMETERS {
@@ -211,197 +127,84 @@ impl Config {
         Ok(config)
     }
 
-    /// The `model_type` of the architecture.
-    pub fn model_type(&self) -> &'static str {
-        match self {
-            Config::Mamba2(_) => "mamba2",
-            Config::Mamba(_) => "mamba",
-            Config::Llama(_) => "llama",
-        }
+    /// The family.
+    pub fn family(&self) -> &'static Family {
+        self.family
     }
 
-    /// Number of layers.
-    pub fn num_hidden_layers(&self) -> usize {
-        match self {
-            Config::Mamba2(c) => c.num_hidden_layers,
-            Config::Mamba(c) => c.num_hidden_layers,
-            Config::Llama(c) => c.num_hidden_layers,
-        }
+    /// What every family has.
+    pub fn common(&self) -> &Common {
+        &self.common
     }
 
-    /// Number of different tokens.
-    pub fn vocab_size(&self) -> usize {
-        match self {
-            Config::Mamba2(c) => c.vocab_size,
-            Config::Mamba(c) => c.vocab_size,
-            Config::Llama(c) => c.vocab_size,
+    /// Embedding `[V, D]`.
+    pub(super) fn embedding(&self, t: &mut Tensors<'_>) -> Result<Weights, String> {
+        let names = &self.family.names;
+        // A tied pair may be stored under the name of either.
+        let mut others = names.embedding_too.to_vec();
+        if self.common.tie_word_embeddings {
+            others.push(names.head);
         }
+        let shape = [self.common.vocab_size, self.common.hidden_size];
+        t.take_named(names.embedding, &shape, &others)
     }
 
-    /// Length of the texts that the model was trained on, in tokens, if known.
-    pub fn train_context_length(&self) -> Option<usize> {
-        match self {
-            Config::Mamba2(c) => c.train_context_length,
-            Config::Mamba(c) => c.train_context_length,
-            Config::Llama(c) => c.train_context_length,
-        }
+    /// Tensors that belong to no layer, see [`Layers::shared`].
+    pub(super) fn shared(&self, t: &mut Tensors<'_>) -> Result<Option<Weights>, String> {
+        self.layers.shared(&self.common, t)
     }
 
-    /// How text becomes token ids.
-    pub fn tokenizer(&self) -> Tokenizer {
-        match self {
-            Config::Mamba2(c) => c.tokenizer,
-            Config::Mamba(c) => c.tokenizer,
-            Config::Llama(c) => c.tokenizer,
-        }
+    /// The block of one layer.
+    pub(super) fn block(
+        &self,
+        layer: usize,
+        shared: Option<&Weights>,
+        t: &mut Tensors<'_>,
+    ) -> Result<Block, String> {
+        let mut t = t.within(&format!("{}.{layer}.", self.family.names.layers));
+        self.layers.block(&self.common, layer, shared, &mut t)
     }
 
-    /// The tensors of a checkpoint, in the order of the forward pass; made one at a time, so that
-    /// a number of layers that is a lie costs nothing.
+    /// The last norm, and the head `[V, D]` if it is not the embedding.
+    pub(super) fn end(&self, t: &mut Tensors<'_>) -> Result<(Norm, Option<Weights>), String> {
+        let names = &self.family.names;
+        let norm = (names.take_norm)(t, names.norm, self.common.hidden_size)?;
+        let shape = [self.common.vocab_size, self.common.hidden_size];
+        let head = if self.common.tie_word_embeddings {
+            t.take_any(names.head, &shape)?
+        } else {
+            Some(t.take(names.head, &shape)?)
+        };
+        Ok((norm, head))
+    }
+
+    /// The tensors of a checkpoint, in the order of the forward pass; made one layer at a time, so
+    /// that a number of layers that is a lie costs nothing.
     pub fn tensors(&self) -> impl Iterator<Item = TensorSpec> + '_ {
-        let [embedding, norm, head] = self.outer_tensors();
-        std::iter::once(embedding)
-            .chain((0..self.num_hidden_layers()).flat_map(|i| self.layer_tensors(i)))
-            .chain([norm, head])
+        let begin = listed(|t| {
+            self.embedding(t)?;
+            self.shared(t).map(drop)
+        });
+        let shared = Weights::default();
+        let layers = (0..self.common.num_hidden_layers)
+            .flat_map(move |i| listed(|t| self.block(i, Some(&shared), t).map(drop)));
+        begin
+            .into_iter()
+            .chain(layers)
+            .chain(listed(|t| self.end(t).map(drop)))
     }
 
     /// Number of parameters; a tied head counts once.
     pub fn parameters(&self) -> u64 {
-        let size = |s: &TensorSpec| {
-            let elements: u64 = s.shape.iter().map(|&n| n as u64).product();
-            if s.required { elements } else { 0 }
-        };
-        let layer: u64 = self.layer_tensors(0).iter().map(size).sum();
-        let outer: u64 = self.outer_tensors().iter().map(size).sum();
-        outer + layer * self.num_hidden_layers() as u64
+        self.tensors()
+            .filter(|t| t.required)
+            .map(|t| t.shape.iter().map(|&n| n as u64).product::<u64>())
+            .sum()
     }
 
-    /// Embedding, last norm and head.
-    fn outer_tensors(&self) -> [TensorSpec; 3] {
-        let (v, d, tied) = match self {
-            Config::Mamba2(c) => (c.vocab_size, c.hidden_size, c.tie_word_embeddings),
-            Config::Mamba(c) => (c.vocab_size, c.hidden_size, c.tie_word_embeddings),
-            Config::Llama(c) => (c.vocab_size, c.hidden_size, c.tie_word_embeddings),
-        };
-        // A tied pair may be stored under the name of either; the singular is that of the
-        // original Mamba files.
-        let (embedding, norm, other_names): (_, _, &[&str]) = match (self, tied) {
-            (Config::Llama(_), false) => ("model.embed_tokens.weight", "model.norm.weight", &[]),
-            (Config::Llama(_), true) => (
-                "model.embed_tokens.weight",
-                "model.norm.weight",
-                &["lm_head.weight"],
-            ),
-            (_, false) => (
-                "backbone.embeddings.weight",
-                "backbone.norm_f.weight",
-                &["backbone.embedding.weight"],
-            ),
-            (_, true) => (
-                "backbone.embeddings.weight",
-                "backbone.norm_f.weight",
-                &["backbone.embedding.weight", "lm_head.weight"],
-            ),
-        };
-        [
-            TensorSpec {
-                other_names,
-                ..spec(embedding, &[v, d])
-            },
-            spec(norm, &[d]),
-            TensorSpec {
-                required: !tied,
-                ..spec("lm_head.weight", &[v, d])
-            },
-        ]
-    }
-
-    /// The tensors of one layer.
-    fn layer_tensors(&self, i: usize) -> Vec<TensorSpec> {
-        let mut out = Vec::with_capacity(16);
-        let mut add = |wanted: bool, name: &str, shape: &[usize]| {
-            let stem = if matches!(self, Config::Llama(_)) {
-                "model"
-            } else {
-                "backbone"
-            };
-            if wanted {
-                out.push(spec(format!("{stem}.layers.{i}.{name}"), shape));
-            }
-        };
-        match self {
-            Config::Mamba2(c) => {
-                let (d, e, h) = (c.hidden_size, c.intermediate_size(), c.num_heads);
-                add(true, "norm.weight", &[d]);
-                add(true, "mixer.in_proj.weight", &[c.in_proj_rows(), d]);
-                add(c.use_bias, "mixer.in_proj.bias", &[c.in_proj_rows()]);
-                add(
-                    true,
-                    "mixer.conv1d.weight",
-                    &[c.conv_channels(), 1, c.conv_kernel],
-                );
-                add(c.use_conv_bias, "mixer.conv1d.bias", &[c.conv_channels()]);
-                add(true, "mixer.dt_bias", &[h]);
-                add(true, "mixer.A_log", &[h]);
-                add(true, "mixer.D", &[h]);
-                add(true, "mixer.norm.weight", &[e]);
-                add(true, "mixer.out_proj.weight", &[d, e]);
-                add(c.use_bias, "mixer.out_proj.bias", &[d]);
-            }
-            Config::Mamba(c) => {
-                let (d, e, n, r) = (
-                    c.hidden_size,
-                    c.intermediate_size,
-                    c.state_size,
-                    c.time_step_rank,
-                );
-                add(true, "norm.weight", &[d]);
-                add(true, "mixer.in_proj.weight", &[2 * e, d]);
-                add(c.use_bias, "mixer.in_proj.bias", &[2 * e]);
-                add(true, "mixer.conv1d.weight", &[e, 1, c.conv_kernel]);
-                add(c.use_conv_bias, "mixer.conv1d.bias", &[e]);
-                add(true, "mixer.x_proj.weight", &[r + 2 * n, e]);
-                add(true, "mixer.dt_proj.weight", &[e, r]);
-                add(true, "mixer.dt_proj.bias", &[e]);
-                add(true, "mixer.A_log", &[e, n]);
-                add(true, "mixer.D", &[e]);
-                add(true, "mixer.out_proj.weight", &[d, e]);
-                add(c.use_bias, "mixer.out_proj.bias", &[d]);
-            }
-            Config::Llama(c) => {
-                let (d, f) = (c.hidden_size, c.intermediate_size);
-                let q = c.num_attention_heads * c.head_dim;
-                let kv = c.num_key_value_heads * c.head_dim;
-                add(true, "input_layernorm.weight", &[d]);
-                let attention = [("q", q, d), ("k", kv, d), ("v", kv, d), ("o", d, q)];
-                for (name, rows, columns) in attention {
-                    add(
-                        true,
-                        &format!("self_attn.{name}_proj.weight"),
-                        &[rows, columns],
-                    );
-                    add(
-                        c.attention_bias,
-                        &format!("self_attn.{name}_proj.bias"),
-                        &[rows],
-                    );
-                }
-                add(true, "post_attention_layernorm.weight", &[d]);
-                for (name, rows, columns) in [("gate", f, d), ("up", f, d), ("down", d, f)] {
-                    add(true, &format!("mlp.{name}_proj.weight"), &[rows, columns]);
-                    add(c.mlp_bias, &format!("mlp.{name}_proj.bias"), &[rows]);
-                }
-            }
-        }
-        out
-    }
-
-    /// True for tensors that files of this architecture hold although nothing reads them: the
-    /// rotary frequencies in older Llama files, which follow from `rope_theta`.
+    /// True for tensors that files of this family hold although nothing reads them.
     pub fn ignores(&self, name: &str) -> bool {
-        matches!(self, Config::Llama(_))
-            && name.starts_with("model.layers.")
-            && name.ends_with(".self_attn.rotary_emb.inv_freq")
+        (self.family.ignores)(name)
     }
 
     /// Holds the checkpoint against this configuration: every tensor there with its shape and an
@@ -411,34 +214,42 @@ impl Config {
     /// # Errors
     /// One sentence on the first tensor that does not fit.
     pub fn check(&self, checkpoint: &mut Checkpoint) -> Result<(), String> {
-        if let Some(found) = architecture_of(checkpoint)
-            && found != self.model_type()
-        {
+        if let Some(found) = families::of_tensors(checkpoint, self.family) {
             return Err(format!(
-                "config.json describes a {} model but the tensors in the safetensors file are those of a {found} model: use the config.json that belongs to this file",
-                self.model_type()
+                "config.json describes a {} model but the tensors in the safetensors file are those of a {} model: use the config.json that belongs to this file",
+                self.family.model_type, found.model_type
             ));
         }
+        let mut known = HashSet::new();
         for tensor in self.tensors() {
-            for other in tensor.other_names {
+            for other in &tensor.other_names {
                 checkpoint.rename(other, &tensor.name);
             }
             if checkpoint.shape(&tensor.name).is_some() || tensor.required {
                 checkpoint.expect(&tensor.name, &tensor.shape).map_err(|e| {
                     format!(
                         "{e} (config.json describes {} layers and {} parameters, the file holds {})",
-                        self.num_hidden_layers(),
+                        self.common.num_hidden_layers,
                         self.parameters(),
                         checkpoint.elements()
                     )
                 })?;
             }
+            known.insert(tensor.name);
         }
-        let known: HashSet<String> = self.tensors().map(|t| t.name).collect();
         no_others(checkpoint.names(), |name| {
             known.contains(name) || self.ignores(name)
         })
     }
+}
+
+/// What `take` asks for; whatever it makes of it is dropped.
+fn listed(take: impl FnOnce(&mut Tensors<'_>) -> Result<(), String>) -> Vec<TensorSpec> {
+    let mut list = Vec::new();
+    // Nothing is read, so nothing can be missing.
+    let result = take(&mut Tensors::listing(&mut list));
+    debug_assert_eq!(result, Ok(()));
+    list
 }
 
 /// Reads both files of a model and holds them against each other; the tensors can then be taken
@@ -451,18 +262,4 @@ pub fn open(config_json: &[u8], safetensors: Vec<u8>) -> Result<(Config, Checkpo
     let mut checkpoint = Checkpoint::read(safetensors)?;
     config.check(&mut checkpoint)?;
     Ok((config, checkpoint))
-}
-
-/// The architecture that the names of the tensors show, if they show one.
-fn architecture_of(checkpoint: &Checkpoint) -> Option<&'static str> {
-    checkpoint.names().find_map(|name| {
-        let (stem, rest) = name.split_once(".layers.")?;
-        let (_, part) = rest.split_once('.')?;
-        match (stem, part) {
-            ("backbone", "mixer.dt_bias") => Some("mamba2"),
-            ("backbone", "mixer.x_proj.weight") => Some("mamba"),
-            ("model", "self_attn.q_proj.weight") => Some("llama"),
-            _ => None,
-        }
-    })
 }

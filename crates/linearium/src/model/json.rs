@@ -57,6 +57,15 @@ pub(super) fn quote(s: &str) -> String {
     out
 }
 
+/// Words in a sentence: `a, b or c`.
+pub(super) fn listed(words: &[&str], conjunction: &str) -> String {
+    match words {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [first @ .., last] => format!("{} {conjunction} {last}", first.join(", ")),
+    }
+}
+
 /// Reads one JSON value of at most `depth` nested lists and objects and as many values in all as
 /// `budget` still holds. The seed of a value inside a larger document; see [`parse`] for a whole
 /// document.

@@ -2,8 +2,12 @@
 //! `x <- x + mixer(norm(x))` and, where there is one, `x <- x + ffn(norm(x))`, then a norm and the
 //! head. Any pattern of mixers is a stack.
 
+use super::feed_forward;
+use super::tensors::Tensors;
 use crate::kernels::cross_entropy::{self, CrossEntropy};
 use crate::kernels::embed::{self, Embed};
+#[cfg(feature = "zoo")]
+use crate::kernels::normalise;
 use crate::mixers::{self, Change, Mixer, Size, Taps, Weights};
 #[cfg(feature = "zoo")]
 use crate::mixers::{Context, StepState};
@@ -11,28 +15,85 @@ use crate::plan::{Columns, Io, PlannedPass, Planner};
 use crate::random::Random;
 use crate::recording::{BufferId, Layout, NONE, Recording};
 #[cfg(feature = "zoo")]
-use crate::step::{Left, linear, rms_norm, silu};
+use crate::step::{Left, layer_norm, linear, rms_norm};
 
-/// A gated feed-forward layer: `down(silu(gate(u)) * up(u))`.
+/// A norm of the residual stream; the stack knows what is added under the root.
+pub enum Norm {
+    /// `x / sqrt(mean(x^2) + eps) * weight`, weight `[D]`.
+    Rms(Weights),
+    /// `(x - mean(x)) / sqrt(var(x) + eps) * weight + bias`, `[D]` each.
+    #[cfg(feature = "zoo")]
+    Layer {
+        /// Weight.
+        weight: Weights,
+        /// Bias.
+        bias: Weights,
+    },
+}
+
+impl Norm {
+    /// Takes `<name>.weight`.
+    ///
+    /// # Errors
+    /// A sentence if it is missing or has another shape.
+    pub fn rms(t: &mut Tensors<'_>, name: &str, d: usize) -> Result<Norm, String> {
+        t.take(&format!("{name}.weight"), &[d]).map(Norm::Rms)
+    }
+
+    /// Takes `<name>.weight` and `<name>.bias`.
+    ///
+    /// # Errors
+    /// A sentence if one is missing or has another shape.
+    #[cfg(feature = "zoo")]
+    pub fn layer(t: &mut Tensors<'_>, name: &str, d: usize) -> Result<Norm, String> {
+        Ok(Norm::Layer {
+            weight: t.take(&format!("{name}.weight"), &[d])?,
+            bias: t.take(&format!("{name}.bias"), &[d])?,
+        })
+    }
+
+    fn weights(&self) -> Vec<&Weights> {
+        match self {
+            Norm::Rms(weight) => vec![weight],
+            #[cfg(feature = "zoo")]
+            Norm::Layer { weight, bias } => vec![weight, bias],
+        }
+    }
+
+    #[cfg(feature = "zoo")]
+    fn step(&self, x: &[f64], eps: f32) -> Vec<f64> {
+        match self {
+            Norm::Rms(weight) => rms_norm(x, weight, x.len(), eps.into()),
+            Norm::Layer { weight, bias } => layer_norm(x, weight, bias, x.len(), eps.into()),
+        }
+    }
+
+    fn plan(&self, p: &mut Planner, name: &str, x: Columns, eps: f32) -> Columns {
+        match self {
+            Norm::Rms(weight) => p.rms_norm(name, x, weight, x.width, eps, None),
+            #[cfg(feature = "zoo")]
+            Norm::Layer { weight, bias } => {
+                let weights = [Some(weight), Some(bias)];
+                p.normalise(name, x, (normalise::LAYER, x.width, eps), weights)
+            }
+        }
+    }
+}
+
+/// A feed-forward layer and the norm before it.
 pub struct FeedForward {
-    /// Norm before it, `[D]`.
-    pub norm: Weights,
-    /// Inner width F.
-    pub inner: usize,
-    /// `[2F, D]`, rows gate, up.
-    pub gate_up: Weights,
-    /// `[2F]`.
-    pub gate_up_bias: Option<Weights>,
-    /// `[D, F]`.
-    pub down: Weights,
-    /// `[D]`.
-    pub down_bias: Option<Weights>,
+    /// Norm before it.
+    pub norm: Norm,
+    /// The layer.
+    pub layer: Box<dyn feed_forward::Layer>,
 }
 
 /// One block.
 pub struct Block {
-    /// Norm before the mixer, `[D]`.
-    pub norm: Weights,
+    /// Norm that the residual stream itself goes through, if there is one (RWKV, first block).
+    pub stream_norm: Option<Norm>,
+    /// Norm before the mixer.
+    pub norm: Norm,
     /// The mixer.
     pub mixer: Box<dyn Mixer>,
     /// The feed-forward layer, if there is one.
@@ -51,8 +112,8 @@ pub struct Stack {
     pub embedding: Weights,
     /// The blocks.
     pub blocks: Vec<Block>,
-    /// Last norm, `[D]`.
-    pub norm: Weights,
+    /// Last norm.
+    pub norm: Norm,
     /// `[vocab, D]`; the embedding if absent.
     pub head: Option<Weights>,
     /// Added to the mean square in every norm.
@@ -75,7 +136,8 @@ impl Stack {
         let random = &mut Random::new(seed);
         let blocks = (0..2)
             .map(|_| Block {
-                norm: vec![1.0; width].into(),
+                stream_norm: None,
+                norm: Norm::Rms(vec![1.0; width].into()),
                 mixer: (definition.random)(size, random),
                 feed_forward: None,
             })
@@ -86,7 +148,7 @@ impl Stack {
             vocab,
             embedding: random.normals(vocab * width, 0.5).into(),
             blocks,
-            norm: vec![1.0; width].into(),
+            norm: Norm::Rms(vec![1.0; width].into()),
             head: Some(
                 random
                     .normals(vocab * width, (width as f64).sqrt().recip())
@@ -100,23 +162,21 @@ impl Stack {
 
     /// Number of parameters.
     pub fn parameters(&self) -> usize {
-        let optional = |w: &Option<Weights>| w.as_ref().map_or(0, |w| w.len());
+        let sum = |weights: Vec<&Weights>| weights.iter().map(|w| w.len()).sum::<usize>();
         let blocks: usize = self
             .blocks
             .iter()
             .map(|b| {
-                let ffn = b.feed_forward.as_ref().map_or(0, |f| {
-                    f.norm.len()
-                        + f.gate_up.len()
-                        + f.down.len()
-                        + optional(&f.gate_up_bias)
-                        + optional(&f.down_bias)
-                });
-                let mixer: usize = b.mixer.weights().iter().map(|w| w.len()).sum();
-                b.norm.len() + mixer + ffn
+                let ffn = b
+                    .feed_forward
+                    .as_ref()
+                    .map_or(0, |f| sum(f.norm.weights()) + sum(f.layer.weights()));
+                let stream_norm = b.stream_norm.as_ref().map_or(0, |n| sum(n.weights()));
+                stream_norm + sum(b.norm.weights()) + sum(b.mixer.weights()) + ffn
             })
             .sum();
-        self.embedding.len() + blocks + self.norm.len() + optional(&self.head)
+        let head = self.head.as_ref().map_or(0, |w| w.len());
+        self.embedding.len() + blocks + sum(self.norm.weights()) + head
     }
 
     /// Bytes of f32 that the model carries from token to token after `t` tokens: states and
@@ -126,7 +186,10 @@ impl Stack {
         4 * self
             .blocks
             .iter()
-            .map(|b| values(b.mixer.shape()))
+            .map(|b| {
+                let ffn = b.feed_forward.as_ref().map_or(0, |f| f.layer.tail());
+                values(b.mixer.shape()) + ffn
+            })
             .sum::<usize>()
     }
 
@@ -141,13 +204,16 @@ impl Stack {
     #[cfg(feature = "zoo")]
     pub fn step(&self, states: &mut Vec<StepState>, token: u32, change: &Change) -> Vec<f64> {
         states.resize(self.blocks.len(), StepState::default());
-        let (d, eps) = (self.width, f64::from(self.eps));
+        let (d, eps) = (self.width, self.eps);
         let row = &self.embedding[token as usize * d..][..d];
         let mut x: Vec<f64> = row.iter().map(|&v| f64::from(v)).collect();
         let add = |x: &mut Vec<f64>, y: Vec<f64>| x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
         let left = Left::default();
         for (layer, (block, state)) in self.blocks.iter().zip(states).enumerate() {
-            let u = rms_norm(&x, &block.norm, d, eps);
+            if let Some(norm) = &block.stream_norm {
+                x = norm.step(&x, eps);
+            }
+            let u = block.norm.step(&x, eps);
             let context = Context {
                 change,
                 layer,
@@ -155,14 +221,11 @@ impl Stack {
             };
             add(&mut x, block.mixer.step(state, &u, &context));
             if let Some(f) = &block.feed_forward {
-                let u = rms_norm(&x, &f.norm, d, eps);
-                let gate_up = linear(&u, &f.gate_up, f.gate_up_bias.as_deref());
-                let (gate, up) = gate_up.split_at(f.inner);
-                let inner: Vec<f64> = gate.iter().zip(up).map(|(&g, u)| silu(g) * u).collect();
-                add(&mut x, linear(&inner, &f.down, f.down_bias.as_deref()));
+                let u = f.norm.step(&x, eps);
+                add(&mut x, f.layer.step(state, &u));
             }
         }
-        let x = rms_norm(&x, &self.norm, d, eps);
+        let x = self.norm.step(&x, eps);
         linear(&x, self.head.as_ref().unwrap_or(&self.embedding), None)
     }
 
@@ -201,6 +264,9 @@ impl Stack {
         let mut taps = Vec::new();
         for (layer, block) in self.blocks.iter().enumerate() {
             p.layer = layer;
+            if let Some(norm) = &block.stream_norm {
+                x = self.normalise(p, "normed stream", x, norm).buffer;
+            }
             p.io = Io {
                 u: self.normalise(p, "u", x, &block.norm),
                 residual: x,
@@ -209,17 +275,12 @@ impl Stack {
             taps.push(block.mixer.plan(p));
             std::mem::swap(&mut x, &mut next);
             if let Some(f) = &block.feed_forward {
-                let u = self.normalise(p, "ffn u", x, &f.norm);
-                let [gate, up] = p
-                    .project("ffn hidden", &f.gate_up, f.gate_up_bias.as_ref(), u)
-                    .split([f.inner, f.inner]);
-                let hidden = p.swiglu("ffn activated", gate, up);
                 p.io = Io {
-                    u,
+                    u: self.normalise(p, "ffn u", x, &f.norm),
                     residual: x,
                     out: next,
                 };
-                p.project_out(&f.down, f.down_bias.as_ref(), hidden);
+                f.layer.plan(p);
                 std::mem::swap(&mut x, &mut next);
             }
         }
@@ -250,9 +311,8 @@ impl Stack {
         }
     }
 
-    fn normalise(&self, p: &mut Planner, name: &str, x: BufferId, weight: &Weights) -> Columns {
-        let x = Columns::all(x, self.width);
-        p.rms_norm(name, x, weight, self.width, self.eps, None)
+    fn normalise(&self, p: &mut Planner, name: &str, x: BufferId, norm: &Norm) -> Columns {
+        norm.plan(p, name, Columns::all(x, self.width), self.eps)
     }
 }
 

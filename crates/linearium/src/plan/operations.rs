@@ -265,16 +265,24 @@ impl Planner {
         out
     }
 
-    /// Rotates heads of width `key` by their position (half-split convention).
-    pub fn rotate(&mut self, name: &str, x: Columns, key: usize, theta: f64) -> Columns {
+    /// Rotates the first `rotated` channels of heads of width `key` by their position (half-split
+    /// convention).
+    pub fn rotate(
+        &mut self,
+        name: &str,
+        x: Columns,
+        (key, rotated): (usize, usize),
+        theta: f64,
+    ) -> Columns {
         let out = self.rows(name, x.width);
-        let angles = self.rotary(theta, key);
+        let angles = self.rotary(theta, rotated);
         self.push(
             &rotary::KERNEL,
             &Rotary {
                 t: 0,
                 heads: (x.width / key) as u32,
                 key: key as u32,
+                rotated: rotated as u32,
                 x_stride: x.stride as u32,
                 x_offset: x.offset as u32,
             },

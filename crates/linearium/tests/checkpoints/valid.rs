@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use super::hostile::{self, File, LLAMA, MAMBA2, llama, mamba2};
 use linearium::model::checkpoint::{Checkpoint, Dtype};
-use linearium::model::config::{Config, Tokenizer, open};
+use linearium::model::config::{Config, Keys, Tokenizer, open};
+use linearium::model::families::llama::Llama;
+use linearium::model::families::mamba2::Mamba2;
 use serde_json::Value;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
@@ -34,7 +36,11 @@ fn configurations_mean_what_they_mean_in_transformers() {
             .map(|t| (t.name.clone(), t.shape.clone()))
             .collect();
         assert_eq!(first_layers, theirs, "{text}");
-        assert_eq!(config.num_hidden_layers() as u64, case["layers"], "{text}");
+        assert_eq!(
+            config.common().num_hidden_layers as u64,
+            case["layers"],
+            "{text}"
+        );
         let tied = case["tied"].as_bool().unwrap();
         for t in &ours {
             assert_eq!(
@@ -50,27 +56,22 @@ fn configurations_mean_what_they_mean_in_transformers() {
             "{text}"
         );
         let numbers = &case["numbers"];
-        match &config {
-            Config::Mamba2(c) => {
-                assert_eq!(
-                    c.layer_norm_epsilon,
-                    number(&numbers["layer_norm_epsilon"]) as f32
-                );
+        let keys = Keys::read(text.as_bytes()).unwrap();
+        let eps = |key: &str| assert_eq!(config.common().eps, number(&numbers[key]) as f32);
+        match config.family().model_type {
+            "mamba2" => {
+                eps("layer_norm_epsilon");
                 let limit = numbers["time_step_limit"].as_array().unwrap();
                 assert_eq!(
-                    c.time_step_limit,
+                    Mamba2::read(&keys).unwrap().1.time_step_limit,
                     [number(&limit[0]), number(&limit[1])].map(|x| x as f32)
                 );
             }
-            Config::Mamba(c) => {
-                assert_eq!(
-                    c.layer_norm_epsilon,
-                    number(&numbers["layer_norm_epsilon"]) as f32
-                );
-            }
-            Config::Llama(c) => {
-                assert_eq!(c.rms_norm_eps, number(&numbers["rms_norm_eps"]) as f32);
-                assert_eq!(c.rope_theta, number(&numbers["rope_theta"]));
+            "mamba" => eps("layer_norm_epsilon"),
+            _ => {
+                eps("rms_norm_eps");
+                let layer = Llama::read(&keys).unwrap().1;
+                assert_eq!(layer.attention.rope_theta, number(&numbers["rope_theta"]));
             }
         }
     }
@@ -116,10 +117,10 @@ fn shipped_models_have_the_values_that_python_reads() {
         let config = std::fs::read(format!("{folder}/config.json")).unwrap();
         let model = std::fs::read(format!("{folder}/model.safetensors")).unwrap();
         let (config, mut checkpoint) = open(&config, model).unwrap();
-        assert_eq!(config.tokenizer(), Tokenizer::Bytes);
+        assert_eq!(config.common().tokenizer, Tokenizer::Bytes);
         assert_eq!(config.parameters(), elements);
         assert_eq!(checkpoint.elements(), elements);
-        let trained = config.train_context_length().unwrap().to_string();
+        let trained = config.common().train_context_length.unwrap().to_string();
         assert_eq!(checkpoint.metadata()["train_context_length"], trained);
         let specs: BTreeMap<_, _> = config
             .tensors()
@@ -253,7 +254,7 @@ fn known_variants_of_files_are_read() {
 fn the_tokenizer_follows_from_key_and_vocabulary() {
     let read = |extra: &str, vocabulary: usize| {
         let text = format!(r#"{{"model_type":"mamba","vocab_size":{vocabulary}{extra}}}"#);
-        Config::read(text.as_bytes()).map(|c| c.tokenizer())
+        Config::read(text.as_bytes()).map(|c| c.common().tokenizer)
     };
     assert_eq!(read("", 256), Ok(Tokenizer::Bytes));
     assert_eq!(read("", 257), Ok(Tokenizer::Unknown));
@@ -266,10 +267,8 @@ fn the_tokenizer_follows_from_key_and_vocabulary() {
 fn an_infinite_step_limit_is_read_however_it_is_written() {
     let read = |limit: &str| {
         let text = MAMBA2.replace("[0.0, null]", limit);
-        match Config::read(text.as_bytes()) {
-            Ok(Config::Mamba2(c)) => c.time_step_limit,
-            other => panic!("{other:?}"),
-        }
+        let keys = Keys::read(text.as_bytes()).unwrap();
+        Mamba2::read(&keys).unwrap().1.time_step_limit
     };
     for high in ["null", "Infinity", r#"{"__float__": "Infinity"}"#] {
         assert_eq!(

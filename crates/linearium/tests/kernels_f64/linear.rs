@@ -297,9 +297,9 @@ fn embed_copies_rows() {
 fn rotary_equals_f64() {
     let mut rng = Rng::new(5);
     for t in LENGTHS {
-        for (heads, key) in [(1, 2), (3, 6), (2, 64), (4, 34)] {
+        for (heads, key, rotated) in [(1, 2, 2), (3, 6, 6), (2, 64, 64), (4, 34, 34), (3, 37, 18)] {
             let (stride, offset) = (heads * key + rng.below(9), rng.below(5));
-            let half = key / 2;
+            let half = rotated / 2;
             let x = rng.rows(t, heads * key, stride, offset);
             let phases = rng.values(t * half, -3.0, 3.0);
             let angles: Vec<f32> = phases.iter().flat_map(|a| [a.cos(), a.sin()]).collect();
@@ -315,6 +315,10 @@ fn rotary_equals_f64() {
                         out[i] = a * cos - b * sin;
                         out[i + half] = b * cos + a * sin;
                     }
+                    for i in rotated..key {
+                        want[(row * heads + h) * key + i] =
+                            x[offset + row * stride + h * key + i].into();
+                    }
                 }
             }
             for level in levels() {
@@ -323,6 +327,7 @@ fn rotary_equals_f64() {
                     t: t as u32,
                     heads: heads as u32,
                     key: key as u32,
+                    rotated: rotated as u32,
                     x_stride: stride as u32,
                     x_offset: offset as u32,
                 };

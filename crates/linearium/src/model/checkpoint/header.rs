@@ -89,6 +89,8 @@ pub(super) struct Entry {
     pub(super) shape: Vec<usize>,
     pub(super) begin: usize,
     pub(super) end: usize,
+    /// The file that holds it, where there are several.
+    pub(super) part: usize,
     /// Whether the tensor has been read.
     pub(super) taken: bool,
 }
@@ -282,6 +284,7 @@ fn entry(value: &Json) -> Result<Entry, String> {
         shape,
         begin,
         end,
+        part: 0,
         taken: false,
     })
 }

@@ -410,8 +410,8 @@ pub(super) fn cases() -> Vec<Case> {
         (
             "type-unknown",
             "model_type",
-            "\"rwkv7\"",
-            "model_type “rwkv7”, which is not known",
+            "\"rwkv99\"",
+            "model_type “rwkv99”, which is not known",
         ),
         ("type-number", "model_type", "2", "2 under model_type"),
         (
