@@ -7,6 +7,7 @@ mod canary;
 mod files;
 mod generate;
 mod logits;
+mod mixers;
 mod models;
 mod probe;
 mod safetensors;
@@ -92,6 +93,13 @@ static COMMANDS: &[Command] = &[
         about: "Measures tokens a second of prefill and milliseconds a token of decoding.",
         flags: bench::flags,
         run: bench::run,
+    },
+    Command {
+        name: "mixers",
+        operand: None,
+        about: "Compares all mixers: state, decay, what each can erase, reach, measured time.",
+        flags: mixers::flags,
+        run: mixers::run,
     },
     Command {
         name: "canary",

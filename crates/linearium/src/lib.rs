@@ -4,6 +4,8 @@
 //! This crate knows no GPU API, no JavaScript, no files and no clock.
 
 mod by_id;
+#[cfg(feature = "zoo")]
+pub mod catalogue;
 pub mod lab;
 pub mod mixers;
 pub mod model;
