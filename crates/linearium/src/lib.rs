@@ -3,8 +3,10 @@
 //!
 //! This crate knows no GPU API, no JavaScript, no files and no clock.
 
-mod by_id;
 #[cfg(feature = "zoo")]
+#[cfg(feature = "zoo")]
+pub mod bidirectional;
+mod by_id;
 pub mod delta_layer;
 #[cfg(feature = "zoo")]
 pub mod feature_map;

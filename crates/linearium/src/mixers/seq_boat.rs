@@ -43,7 +43,7 @@ pub static DEFINITION: Definition = Definition {
     size: |width| Size {
         width,
         heads: width,
-        key: 16,
+        key: 4,
         value: 1,
     },
     random,
