@@ -14,6 +14,8 @@ pub mod feature_map;
 pub mod fft_convolution;
 #[cfg(feature = "zoo")]
 pub mod hippo;
+#[cfg(feature = "zoo")]
+pub mod grid;
 pub mod lab;
 pub mod mixers;
 pub mod model;
