@@ -93,7 +93,6 @@ pub fn check<P: Player>(player: impl Fn(Layout) -> P, tolerance: f64) {
             by_token(&exact(golden.input(name)), [heads, tokens, width])
         };
         let [q, g, v] = ["scan.q", "scan.g", "scan.v"].map(part);
-        // In f32, as the players get it.
         let q: Vec<f64> = q.into_iter().map(silu).collect();
         let grid = WholeGrid {
             shape: Shape::recurrent(2, 6, 8),
