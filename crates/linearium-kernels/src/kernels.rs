@@ -20,6 +20,8 @@ pub mod mix;
 pub mod normalise;
 #[cfg(feature = "zoo")]
 pub mod pointwise;
+#[cfg(feature = "zoo")]
+pub mod reorder;
 pub mod rms_norm;
 pub mod rotary;
 #[cfg(feature = "zoo")]
@@ -67,6 +69,8 @@ pub static ALL: &[&Kernel] = &[
     &normalise::KERNEL,
     #[cfg(feature = "zoo")]
     &pointwise::KERNEL,
+    #[cfg(feature = "zoo")]
+    &reorder::KERNEL,
     &rms_norm::KERNEL,
     &rotary::KERNEL,
     #[cfg(feature = "zoo")]

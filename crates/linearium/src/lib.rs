@@ -3,6 +3,8 @@
 //!
 //! This crate knows no GPU API, no JavaScript, no files and no clock.
 
+#[cfg(feature = "zoo")]
+pub mod bidirectional;
 mod by_id;
 #[cfg(feature = "zoo")]
 pub mod catalogue;
@@ -12,6 +14,8 @@ pub mod delta_layer;
 pub mod feature_map;
 #[cfg(feature = "zoo")]
 pub mod fft_convolution;
+#[cfg(feature = "zoo")]
+pub mod grid;
 #[cfg(feature = "zoo")]
 pub mod hippo;
 pub mod lab;

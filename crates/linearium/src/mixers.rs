@@ -46,6 +46,8 @@ pub mod s4d;
 pub mod s5;
 pub mod s6;
 #[cfg(feature = "zoo")]
+pub mod seq_boat;
+#[cfg(feature = "zoo")]
 pub mod spike_gpt;
 pub mod ssd;
 #[cfg(feature = "zoo")]

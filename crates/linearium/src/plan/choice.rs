@@ -4,6 +4,7 @@ use std::mem::offset_of;
 
 use super::{Columns, Planner};
 use crate::kernels::mix::{self, Mix};
+use crate::kernels::reorder::{self, Reorder};
 use crate::kernels::route::{self, Route};
 use crate::kernels::routed_conv::{self, RoutedConv};
 use crate::kernels::running_softmax::{self, RunningSoftmax};
@@ -177,6 +178,26 @@ impl Planner {
                 weighted: weights.width as u32,
             },
             &[x.buffer, weights.buffer],
+            &[out.buffer],
+        );
+        out
+    }
+
+    /// Rows from the last to the first, or in this order: a row number for each `[T]`. The
+    /// recording must hold all of them.
+    pub fn reorder(&mut self, name: &str, x: Columns, order: Option<&Weights>) -> Columns {
+        let out = self.rows(name, x.width);
+        let buffer = self.optional(&format!("{name}.order"), order);
+        self.push(
+            &reorder::KERNEL,
+            &Reorder {
+                t: 0,
+                width: x.width as u32,
+                x_stride: x.stride as u32,
+                x_offset: x.offset as u32,
+                has_order: order.is_some().into(),
+            },
+            &[x.buffer, buffer],
             &[out.buffer],
         );
         out

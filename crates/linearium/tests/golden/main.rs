@@ -1,6 +1,7 @@
 //! Kernels and mixers against official code, as golden files recorded it.
 
 mod golden;
+mod grid;
 mod layers;
 mod scans;
 
@@ -62,4 +63,10 @@ fn loaders_refuse_what_does_not_fit() {
         ..good
     });
     assert!(missing.contains("feature_map_q.layer.weight"), "{missing}");
+}
+
+/// f32 through one layer against f64, as above.
+#[test]
+fn grids_give_what_official_code_gives() {
+    grid::check(|layout| CpuPlayer::new(&layout), 1e-5);
 }
