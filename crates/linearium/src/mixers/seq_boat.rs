@@ -308,8 +308,8 @@ impl SeqBoat {
         let (r, v) = rest.split_at(self.value);
         let [mut q, mut k] = query_and_key(z, &self.gamma, &self.beta);
         if self.positions == Positions::Rotary {
-            rotate(&mut q, self.key, THETA, now);
-            rotate(&mut k, self.key, THETA, now);
+            rotate(&mut q, (self.key, self.key), THETA, now);
+            rotate(&mut k, (self.key, self.key), THETA, now);
         }
         let v = v.iter().map(|v| v * f64::from(change.write_factor));
         // Rows of active tokens: position, key, value; the newest last.
@@ -482,8 +482,8 @@ impl Mixer for SeqBoat {
             Positions::Bias(bias) => (Some(bias), false),
             Positions::BiasByRank(bias) => (Some(bias), true),
             Positions::Rotary => {
-                q = p.rotate("rotated q", q, self.key, THETA);
-                k = p.rotate("rotated k", k, self.key, THETA);
+                q = p.rotate("rotated q", q, (self.key, self.key), THETA);
+                k = p.rotate("rotated k", k, (self.key, self.key), THETA);
                 (None, false)
             }
         };
