@@ -16,6 +16,7 @@ use js_sys::Promise;
 use js_sys::{Error, Reflect};
 #[cfg(not(feature = "complete"))]
 use linearium::lab::CpuHost as LabHost;
+use linearium::model::config::Config;
 use linearium::settings::PROPERTIES;
 #[cfg(feature = "complete")]
 use linearium_gpu::LabHost;
@@ -53,11 +54,21 @@ fn error(sentence: String) -> JsValue {
     Error::new(&sentence).into()
 }
 
+/// A checkpoint of which not everything is here yet.
+struct Incoming {
+    id: String,
+    config: Vec<u8>,
+    /// With room for the whole file, so that it is never copied as it grows.
+    weights: Vec<u8>,
+}
+
 /// The lab, see `linearium::lab::Lab`.
 #[wasm_bindgen]
 pub struct Lab {
     lab: linearium::lab::Lab<Rc<LabHost>>,
     host: Rc<LabHost>,
+    /// A checkpoint on its way.
+    incoming: Option<Incoming>,
     /// Set when the GPU has passed its self-check, until the lab has been told.
     #[cfg(feature = "complete")]
     gpu_passed: Rc<Cell<bool>>,
@@ -73,6 +84,7 @@ impl Lab {
         Lab {
             lab: linearium::lab::Lab::new(host.clone()),
             host,
+            incoming: None,
             #[cfg(feature = "complete")]
             gpu_passed: Rc::default(),
         }
@@ -100,6 +112,62 @@ impl Lab {
         weights: Vec<u8>,
     ) -> Result<String, JsValue> {
         self.lab.provide_model(id, config, weights).map_err(error)
+    }
+
+    /// Begins a model whose safetensors file of so many bytes comes in pieces; one that was begun
+    /// before is dropped. Gives the room for the file or says that there is none.
+    ///
+    /// # Errors
+    /// An `Error` with one sentence about the configuration or the memory.
+    #[wasm_bindgen(js_name = beginModel)]
+    pub fn begin_model(&mut self, id: &str, config: &[u8], bytes: f64) -> Result<(), JsValue> {
+        self.incoming = None;
+        // What cannot be read is known before gigabytes are.
+        Config::read(config).map_err(error)?;
+        let mut weights = Vec::new();
+        weights.try_reserve_exact(bytes as usize).map_err(|_| {
+            error(format!(
+                "there is no memory for the {:.0} MB of this safetensors file: close other pages or choose a smaller model",
+                bytes / 1e6
+            ))
+        })?;
+        self.incoming = Some(Incoming {
+            id: id.to_owned(),
+            config: config.to_vec(),
+            weights,
+        });
+        Ok(())
+    }
+
+    /// The next piece of the file that was begun; ignored if none was.
+    #[wasm_bindgen(js_name = pushModel)]
+    pub fn push_model(&mut self, piece: &[u8]) {
+        if let Some(incoming) = &mut self.incoming {
+            incoming.weights.extend_from_slice(piece);
+        }
+    }
+
+    /// All pieces are there: the model is checked and made; gives one line about it.
+    ///
+    /// # Errors
+    /// An `Error` with one sentence about the file.
+    #[wasm_bindgen(js_name = finishModel)]
+    pub fn finish_model(&mut self) -> Result<String, JsValue> {
+        let Incoming {
+            id,
+            config,
+            weights,
+        } = self
+            .incoming
+            .take()
+            .ok_or_else(|| error("no model was begun: choose its files again".to_owned()))?;
+        self.lab.provide_model(&id, &config, weights).map_err(error)
+    }
+
+    /// Drops what has come of a model that is not wanted any more.
+    #[wasm_bindgen(js_name = dropModel)]
+    pub fn drop_model(&mut self) {
+        self.incoming = None;
     }
 
     /// Gives a text under the id of a need.

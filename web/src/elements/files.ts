@@ -1,12 +1,8 @@
 /** Files that a person drops or chooses: a checkpoint (two files) or a text. They stay in this page. */
-
-export interface Checkpoint {
-  config: Uint8Array;
-  weights: Uint8Array;
-}
+import type { ModelFiles } from '../engine/protocol.ts';
 
 export type Opened =
-  | { kind: 'model'; files: Checkpoint; name: string }
+  | { kind: 'model'; files: ModelFiles; name: string }
   | { kind: 'text'; bytes: Uint8Array; name: string }
   /** One half of a checkpoint came; the other one is still to come. */
   | { kind: 'half'; sentence: string }
@@ -17,7 +13,8 @@ const MAX_WEIGHTS = 1_500_000_000;
 const MAX_CONFIG = 1_000_000;
 const MAX_TEXT = 50_000_000;
 
-const mebibytes = (bytes: number): string => `${(bytes / 1_048_576).toFixed(bytes < 10_485_760 ? 1 : 0)} MiB`;
+export const mebibytes = (bytes: number): string =>
+  `${(bytes / 1_048_576).toFixed(bytes < 10_485_760 ? 1 : 0)} MiB`;
 
 /** Puts the two files of a checkpoint together, whichever comes first. */
 export class FileDesk {
@@ -81,7 +78,7 @@ export class FileDesk {
       name: this.weights.name,
       files: {
         config: new Uint8Array(await this.config.arrayBuffer()),
-        weights: new Uint8Array(await this.weights.arrayBuffer()),
+        weights: this.weights,
       },
     };
     this.config = undefined;

@@ -15,6 +15,7 @@ import type {
   FromWorker,
   Measured,
   MixerRow,
+  ModelFiles,
   Need,
   Progress,
   Property,
@@ -30,6 +31,8 @@ export interface EngineListener {
   progress(progress: Progress): void;
   /** The self-check on the GPU passed, or why there is no GPU. */
   gpu(ok: boolean, report: string): void;
+  /** So much of the person's file has been read; nothing when it is over. */
+  reading(file?: { bytes: number; total: number }): void;
   /** A file of the person is asked for: `model` or `text`. */
   fileWanted(kind: Need['kind']): void;
   /** Something went wrong that the person should know, in one sentence. */
@@ -38,14 +41,11 @@ export interface EngineListener {
   told(sentence: string): void;
 }
 
-interface ModelFiles {
-  config: Uint8Array;
-  weights: Uint8Array;
-}
-
 /** A worker that has not answered a ping for this long is hung. */
 const HUNG_MS = 10_000;
 const PING_MS = 2_000;
+/** Files from this size on leave the engine with much memory that it cannot give back. */
+const LARGE_BYTES = 64 << 20;
 /** So many replacements within a minute mean that the input at hand brings the engine down. */
 const MAX_RESTARTS = 3;
 
@@ -74,6 +74,8 @@ async function download(path: string): Promise<Uint8Array> {
   return new Uint8Array(await response.arrayBuffer());
 }
 
+const asksForFile = (query: string): boolean => /(^|&)(b\.)?model=file(&|$)/.test(query);
+
 /** A model with random weights is made by an engine that has its mixer; others are files. */
 const isRandomModel = (need: Need): boolean => need.kind === 'model' && need.id.startsWith('random-');
 
@@ -94,6 +96,8 @@ export class EngineClient {
   private readonly models = new Map<string, Promise<ModelFiles>>();
   private readonly texts = new Map<string, Promise<Uint8Array>>();
   private given = new Set<string>();
+  /** The worker at hand was given a large file. */
+  private large = false;
   private reports = new Map<number, (text: string) => void>();
   private asked = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>();
   private tickets = 0;
@@ -134,6 +138,7 @@ export class EngineClient {
   private listenTo(worker: Worker): void {
     this.worker = worker;
     this.given = new Set();
+    this.large = false;
     this.lastSign = performance.now();
     worker.onmessage = (event: MessageEvent<FromWorker>) => {
       if (worker === this.worker) this.receive(event.data);
@@ -217,6 +222,8 @@ export class EngineClient {
   /** The state of the lab as the query of its link. Whatever was under way for an older one is dropped. */
   configure(query: string, gpu: boolean): void {
     if (query !== this.query) this.samples = undefined;
+    // The memory of a wasm module only grows: a new engine is what gives it back.
+    if (this.large && !asksForFile(query)) this.renew();
     this.query = query;
     this.gpu = gpu;
     this.generation += 1;
@@ -232,7 +239,28 @@ export class EngineClient {
   giveModel(files: ModelFiles): void {
     this.models.set('file', Promise.resolve(files));
     this.given.delete('model file');
+    // The first engine knows few of the models that people have, and keeps no weights packed.
+    if (this.engine === 'first') this.fetchComplete();
+    else if (this.large) {
+      this.renew();
+      this.tellAgain(this.gpu);
+    }
     void this.answer({ kind: 'model', id: 'file' });
+  }
+
+  /** Stops reading the person's file. */
+  stopReading(): void {
+    this.models.delete('file');
+    this.given.delete('model file');
+    this.send({ type: 'stop-reading' });
+    this.listener.reading();
+  }
+
+  /** A fresh worker with the same engine, told nothing yet. */
+  private renew(): void {
+    this.worker?.terminate();
+    this.start();
+    this.listener.reading();
   }
 
   giveText(bytes: Uint8Array): void {
@@ -312,7 +340,10 @@ export class EngineClient {
         this.listener.gpu(message.ok, message.report);
         break;
       case 'error':
-        if (message.about === 'model file') this.models.delete('file');
+        if (message.about === 'model file') {
+          this.models.delete('file');
+          this.listener.reading();
+        }
         this.listener.failed(message.sentence);
         break;
       case 'report':
@@ -330,7 +361,12 @@ export class EngineClient {
       case 'trap':
         this.replace(message.sentence, message.gpu);
         break;
+      case 'reading':
+        this.listener.reading(message);
+        break;
       case 'model':
+        if (message.id === 'file') this.listener.reading();
+        break;
       case 'pong':
         break;
     }
@@ -347,6 +383,7 @@ export class EngineClient {
         const { config, weights } = await this.model(need.id);
         if (worker !== this.worker || this.given.has(key)) return;
         this.given.add(key);
+        this.large ||= weights instanceof Blob && weights.size >= LARGE_BYTES;
         this.send({ type: 'model', id: need.id, config, weights });
       } else {
         if (need.id === 'file' && !this.texts.has('file')) return this.listener.fileWanted('text');
@@ -414,6 +451,7 @@ export class EngineClient {
     this.worker = undefined;
     for (const { reject } of this.asked.values()) reject(new Error(`the engine stopped (${why})`));
     this.asked.clear();
+    this.listener.reading();
     const now = performance.now();
     this.restarts = [...this.restarts.filter((t) => now - t < 60_000), now];
     if (this.restarts.length > MAX_RESTARTS) {

@@ -62,12 +62,23 @@ export interface Progress {
   notices: string[];
 }
 
+/** A model's two files. A file of the person stays on the disk: the worker reads it in pieces. */
+export interface ModelFiles {
+  config: Uint8Array;
+  weights: Uint8Array | Blob;
+}
+
 export type TextId = 'sample' | 'heldout' | 'file';
 
 /** What `wasm-pack` writes from `crates/linearium-web`, as far as the page uses it: either engine. */
 export interface Lab {
   configure(query: string): Configured;
   provideModel(id: string, config: Uint8Array, weights: Uint8Array): string;
+  /** A model whose weights come in pieces: begin, push, push, ..., finish, or drop. */
+  beginModel(id: string, config: Uint8Array, bytes: number): void;
+  pushModel(piece: Uint8Array): void;
+  finishModel(): string;
+  dropModel(): void;
   provideText(id: TextId, bytes: Uint8Array): void;
   advance(budgetMs: number): Promise<Progress>;
   panel(id: string): Panel | undefined;
@@ -141,7 +152,9 @@ export type ToWorker =
   /** `gpu` starts it at once, before there is anything to compute. */
   | { type: 'start'; engine: EngineKind; wasm: WebAssembly.Module | null; gpu: boolean }
   | { type: 'configure'; generation: number; query: string; gpu: boolean }
-  | { type: 'model'; id: string; config: Uint8Array; weights: Uint8Array }
+  | ({ type: 'model'; id: string } & ModelFiles)
+  /** The file that is being read is not wanted any more. */
+  | { type: 'stop-reading' }
   | { type: 'text'; id: TextId; bytes: Uint8Array }
   | { type: 'measure'; samples: number }
   | { type: 'cancel' }
@@ -158,6 +171,8 @@ export type FromWorker =
   | { type: 'ready'; properties: Property[] }
   | { type: 'configured'; generation: number; configured: Configured }
   | { type: 'model'; id: string; description: string }
+  /** So much of a file has been read; when it is everything, it is checked and unpacked. */
+  | { type: 'reading'; id: string; bytes: number; total: number }
   /** To be answered with `drawn`. */
   | { type: 'panels'; generation: number; panels: Panel[] }
   | { type: 'progress'; generation: number; progress: Progress }

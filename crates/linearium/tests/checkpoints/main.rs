@@ -5,7 +5,9 @@
     reason = "an allocator that counts can only be written so"
 )]
 
+mod halves;
 mod hostile;
+mod packed;
 mod valid;
 
 use std::alloc::{GlobalAlloc, Layout, System};
