@@ -378,7 +378,7 @@ export class LineariumLab extends LitElement implements EngineListener {
       bytes < total
         ? `reading the model: ${mebibytes(bytes)} of ${mebibytes(total)}`
         : 'checking and unpacking the model';
-    return html`<span class="work">
+    return html`<span class="work reading">
       <progress aria-label="Reading the model" max=${total || 1} .value=${bytes}></progress>
       <span>${what}</span>
       <button class="no-print" ?disabled=${bytes >= total} @click=${this.stopReading}>Stop reading</button>
