@@ -75,7 +75,7 @@ const GPU_SEGMENT: usize = 1024;
 
 /// Products in a recording on a GPU: 30 ms at a trillion a second, far from the two seconds after
 /// which drivers take a GPU to hang.
-const GPU_SEGMENT_PRODUCTS: usize = 32_000_000_000;
+const GPU_SEGMENT_PRODUCTS: u64 = 32_000_000_000;
 
 impl LabHost {
     /// A host whose clock gives milliseconds and never goes back. It has no GPU until
@@ -166,7 +166,7 @@ impl Host for LabHost {
         if gpu { GPU_SEGMENT } else { CPU_SEGMENT }
     }
 
-    fn segment_products(&self, gpu: bool) -> usize {
+    fn segment_products(&self, gpu: bool) -> u64 {
         let hardware = self.gpu.borrow().as_ref().is_some_and(|g| !g.is_software());
         if gpu && hardware {
             GPU_SEGMENT_PRODUCTS

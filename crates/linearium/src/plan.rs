@@ -228,11 +228,24 @@ impl Planner {
     }
 
     /// True for a matrix whose words are two halves.
-    fn is_packed(&self, _matrix: BufferId) -> bool {
-        #[cfg(feature = "zoo")]
-        return self.packed.contains(&_matrix);
-        #[cfg(not(feature = "zoo"))]
+    #[cfg(feature = "zoo")]
+    fn is_packed(&self, matrix: BufferId) -> bool {
+        self.packed.contains(&matrix)
+    }
+
+    #[cfg(not(feature = "zoo"))]
+    fn is_packed(&self, _: BufferId) -> bool {
         false
+    }
+
+    /// What multiplies by a matrix.
+    fn product_by(&self, matrix: BufferId) -> &'static Kernel {
+        #[cfg(feature = "zoo")]
+        if self.is_packed(matrix) {
+            return &crate::kernels::matmul_half::KERNEL;
+        }
+        let _ = matrix;
+        &crate::kernels::matmul::KERNEL
     }
 
     /// A weight of this layer that may be absent.

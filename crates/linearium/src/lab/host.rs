@@ -10,7 +10,7 @@ use crate::recording::Layout;
 /// slice of work stays short.
 pub const CPU_SEGMENT: usize = 256;
 /// What [`Host::segment_products`] says of the CPU: a third of a second at 6 billion a second.
-pub const CPU_SEGMENT_PRODUCTS: usize = 2_000_000_000;
+pub const CPU_SEGMENT_PRODUCTS: u64 = 2_000_000_000;
 /// So few tokens share the unpacking of a matrix at least.
 const MIN_SEGMENT: usize = 4;
 /// What [`Host::self_check`] says where no GPU was checked.
@@ -30,7 +30,7 @@ pub trait Host {
     fn segment_tokens(&self, gpu: bool) -> usize;
     /// Products of a weight and a value that one recording may have, so that a slice of work stays
     /// short with a large model.
-    fn segment_products(&self, _gpu: bool) -> usize {
+    fn segment_products(&self, _gpu: bool) -> u64 {
         CPU_SEGMENT_PRODUCTS
     }
     /// Milliseconds on a clock that never goes back.
@@ -41,8 +41,8 @@ pub trait Host {
 
 /// The most tokens that a recording of this model should have.
 pub(super) fn segment<H: Host>(host: &H, stack: &Stack, gpu: bool) -> usize {
-    let by_work = host.segment_products(gpu) / stack.parameters().max(1);
-    host.segment_tokens(gpu).min(by_work.max(MIN_SEGMENT))
+    let by_work = host.segment_products(gpu) / stack.parameters().max(1) as u64;
+    host.segment_tokens(gpu).min((by_work as usize).max(MIN_SEGMENT))
 }
 
 /// A host that something else holds on to as well.
@@ -57,7 +57,7 @@ impl<H: Host> Host for Rc<H> {
         (**self).segment_tokens(gpu)
     }
 
-    fn segment_products(&self, gpu: bool) -> usize {
+    fn segment_products(&self, gpu: bool) -> u64 {
         (**self).segment_products(gpu)
     }
 

@@ -4,9 +4,7 @@ use super::{Columns, Planner};
 use crate::kernels::activate::{self, Activate};
 use crate::kernels::causal_conv::{self, CausalConv};
 use crate::kernels::embed::{self, Embed};
-use crate::kernels::matmul::{self, Matmul};
-#[cfg(feature = "zoo")]
-use crate::kernels::matmul_half;
+use crate::kernels::matmul::Matmul;
 use crate::kernels::rms_norm::{self as norm, RmsNorm};
 use crate::kernels::rotary::{self, Rotary};
 use crate::kernels::scaled_add::{self, ScaledAdd};
@@ -97,13 +95,8 @@ impl Planner {
 
     /// `out = x W^T (+ bias) (+ residual)` for declared buffers.
     pub fn matmul(&mut self, x: Columns, [weight, bias, residual]: [BufferId; 3], out: Columns) {
-        let kernel = match self.is_packed(weight) {
-            #[cfg(feature = "zoo")]
-            true => &matmul_half::KERNEL,
-            _ => &matmul::KERNEL,
-        };
         self.push(
-            kernel,
+            self.product_by(weight),
             &Matmul {
                 t: 0,
                 k: x.width as u32,
