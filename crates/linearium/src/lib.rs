@@ -5,6 +5,8 @@
 
 mod by_id;
 #[cfg(feature = "zoo")]
+pub mod catalogue;
+#[cfg(feature = "zoo")]
 pub mod delta_layer;
 #[cfg(feature = "zoo")]
 pub mod feature_map;

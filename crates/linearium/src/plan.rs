@@ -96,6 +96,12 @@ struct Position {
 }
 
 impl PlannedPass {
+    /// The kernel, and the buffers that it reads and writes.
+    #[cfg(feature = "zoo")]
+    pub fn call(&self) -> (&'static Kernel, &[BufferId]) {
+        (self.pass.kernel, &self.pass.bindings)
+    }
+
     /// Appends the pass for `t` tokens after `position` tokens.
     pub fn record(&self, recording: &mut Recording, t: usize, position: usize) {
         let mut pass = self.pass.clone();
