@@ -32,7 +32,7 @@ pub fn flags() -> Vec<Flag> {
 struct Written {
     #[serde(flatten)]
     row: Row,
-    measured: Measured,
+    measured: Vec<Measured>,
 }
 
 pub fn run(arguments: &Arguments) -> Outcome {
@@ -46,14 +46,6 @@ pub fn run(arguments: &Arguments) -> Outcome {
         let value = property.check(value).map_err(Failure::Usage)?;
         query.push(format!("{id}={value}"));
     }
-    query.push(format!(
-        "backend={}",
-        match choice {
-            backend::Choice::Cpu => "cpu",
-            backend::Choice::Gpu => "gpu",
-            backend::Choice::Auto => "auto",
-        }
-    ));
     block_on(async {
         let out = json.map(NewFile::create).transpose()?;
         let (host, has_gpu) = backend::host(choice).await?;
@@ -62,9 +54,17 @@ pub fn run(arguments: &Arguments) -> Outcome {
             lab.gpu_is_ready();
         }
         lab.configure(&query.join("&"));
+        let backends: &[bool] = match (choice, has_gpu) {
+            (backend::Choice::Gpu, _) => &[true],
+            (_, true) => &[false, true],
+            _ => &[false],
+        };
         let mut rows = Vec::new();
         for row in lab.mixers().await? {
-            let measured = lab.measure_mixer(row.id).await?;
+            let mut measured = Vec::new();
+            for &gpu in backends {
+                measured.push(lab.measure_mixer(row.id, gpu).await?);
+            }
             print(&row, &measured)?;
             rows.push(Written { row, measured });
         }
@@ -79,7 +79,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     })
 }
 
-fn print(row: &Row, measured: &Measured) -> Outcome {
+fn print(row: &Row, measured: &[Measured]) -> Outcome {
     let bytes: Vec<String> = row
         .lengths
         .iter()
@@ -93,11 +93,13 @@ fn print(row: &Row, measured: &Measured) -> Outcome {
         format!(" ({} % of the budget)", short(100.0 * share))
     });
     let times: Vec<String> = measured
-        .times
         .iter()
-        .map(|t| format!("{} µs on {}", short(t.us_per_token), t.backend))
+        .map(|m| format!("{} µs on {}", short(m.time.us_per_token), m.time.backend))
         .collect();
-    let reach = &measured.reach;
+    // Measured on the CPU whatever the time was measured on.
+    let Some(Measured { reach, .. }) = measured.first() else {
+        return Ok(());
+    };
     say(&format!(
         "{}: {} heads of {} keys and {} values, {} parameters{reached}\n  state: {bytes} bytes; {} multiply-adds for a token at {}\n  decay: {}; erases: {}\n  reach at initialisation: {} to {} of {} tokens, {} on average\n  time a token: {}",
         row.id,

@@ -130,7 +130,7 @@ fn the_lab_runs_the_size_that_the_table_names() {
 fn what_is_measured_agrees_with_closed_forms() {
     let mut lab = Lab::new(CpuHost::new(|| 0.0));
     lab.configure("");
-    let measure = |id: &str| -> Measured { block_on(lab.measure_mixer(id)).unwrap() };
+    let measure = |id: &str| -> Measured { block_on(lab.measure_mixer(id, false)).unwrap() };
     let attention = measure("attention").reach;
     assert_eq!((attention.tokens, attention.shortest), (1024, 1024));
     // RetNet's first head forgets at 1 - 1/32: 0.001 is reached after 218 tokens, times what the
@@ -139,8 +139,10 @@ fn what_is_measured_agrees_with_closed_forms() {
     assert!((150..=300).contains(&retnet.shortest), "{retnet:?}");
     assert_eq!(retnet.longest, 1024, "{retnet:?}");
     assert!(retnet.heads == 3 && retnet.mean_distance < 512.0);
-    assert!(measure("gla").times[0].backend.starts_with("cpu"));
-    let unknown = block_on(lab.measure_mixer("x")).unwrap_err();
+    assert!(measure("gla").time.backend.starts_with("cpu"));
+    let no_gpu = block_on(lab.measure_mixer("gla", true)).unwrap_err();
+    assert!(no_gpu.contains("GPU"), "{no_gpu}");
+    let unknown = block_on(lab.measure_mixer("x", false)).unwrap_err();
     assert!(
         unknown.contains("“x”") && unknown.contains("retnet"),
         "{unknown}"

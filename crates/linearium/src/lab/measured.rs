@@ -32,8 +32,8 @@ pub struct Measured {
     pub id: &'static str,
     /// How far it looks back.
     pub reach: ReachAtStart,
-    /// Its time on each back end that there is.
-    pub times: Vec<TimePerToken>,
+    /// Its time.
+    pub time: TimePerToken,
 }
 
 /// How far the last of many tokens of noise looks back with random weights.
@@ -72,12 +72,12 @@ impl<H: Host> Lab<H> {
         catalogue::rows(Equal::of(self.settings.get("equal"))).await
     }
 
-    /// Measures one mixer at the size and with the seed that the settings ask for: on the CPU, and
-    /// on the GPU where it is ready.
+    /// Measures one mixer at the size and with the seed that the settings ask for, its time on the
+    /// CPU or on the GPU.
     ///
     /// # Errors
-    /// A sentence if there is no such mixer, or a player fails.
-    pub async fn measure_mixer(&self, id: &str) -> Result<Measured, String> {
+    /// A sentence if there is no such mixer, the GPU is not ready, or a player fails.
+    pub async fn measure_mixer(&self, id: &str, gpu: bool) -> Result<Measured, String> {
         let Some(definition) = mixers::ALL.iter().find(|d| d.id == id) else {
             let known: Vec<&str> = mixers::ALL.iter().map(|d| d.id).collect();
             return Err(format!(
@@ -85,25 +85,19 @@ impl<H: Host> Lab<H> {
                 known.join(", ")
             ));
         };
-        let stack = Rc::new(self.one_layer(definition));
-        let mut times = Vec::new();
-        for gpu in [false, true] {
-            let wanted = match self.settings.get("backend") {
-                "cpu" => !gpu,
-                "gpu" => gpu == self.gpu_ready,
-                _ => !gpu || self.gpu_ready,
-            };
-            if wanted {
-                times.push(TimePerToken {
-                    backend: self.backend_name(&stack, gpu).await?,
-                    us_per_token: 1e3 * measure_speed(&self.host, &stack, gpu, ROUNDS).await?,
-                });
-            }
+        if gpu && !self.gpu_ready {
+            return Err(
+                "there is no GPU that passed its self-check: measure on the CPU".to_owned(),
+            );
         }
+        let stack = Rc::new(self.one_layer(definition));
         Ok(Measured {
             id: definition.id,
             reach: self.reach_at_start(&stack).await?,
-            times,
+            time: TimePerToken {
+                backend: self.backend_name(&stack, gpu).await?,
+                us_per_token: 1e3 * measure_speed(&self.host, &stack, gpu, ROUNDS).await?,
+            },
         })
     }
 
