@@ -42,7 +42,8 @@ pub trait Host {
 /// The most tokens that a recording of this model should have.
 pub(super) fn segment<H: Host>(host: &H, stack: &Stack, gpu: bool) -> usize {
     let by_work = host.segment_products(gpu) / stack.parameters().max(1) as u64;
-    host.segment_tokens(gpu).min((by_work as usize).max(MIN_SEGMENT))
+    host.segment_tokens(gpu)
+        .min((by_work as usize).max(MIN_SEGMENT))
 }
 
 /// A host that something else holds on to as well.
