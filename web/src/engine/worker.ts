@@ -6,15 +6,7 @@
  */
 import startFirst, { Lab as FirstLab } from '#first';
 import { compact, type Panel } from '../views/types.ts';
-import type {
-  CompleteLab,
-  FromWorker,
-  Lab,
-  ModelFiles,
-  Progress,
-  Question,
-  ToWorker,
-} from './protocol.ts';
+import type { CompleteLab, FromWorker, Lab, ModelFiles, Progress, Question, ToWorker } from './protocol.ts';
 
 /** One slice of work. */
 const SLICE_MS = 30;
