@@ -260,6 +260,9 @@ export class LineariumMixers extends LitElement implements EngineListener {
     if (!ok && this.get('backend') === 'gpu') this.tell(`${report} The page goes on with the CPU.`, false);
   }
 
+  /** No file is given on this page. */
+  reading(): void {}
+
   fileWanted(kind: Need['kind']): void {
     this.tell(
       `This link reads a ${kind} of somebody's own machine: open it in the lab and give it there.`,
