@@ -98,7 +98,7 @@ test('a budget held equal makes other sizes, in the table and in the panels', as
       const cells = await Promise.all(rows.slice(1).map((r) => r.getByRole('cell').nth(1).innerText()));
       const [a, b] = cells.map(number);
       return Math.abs(a / b - 1);
-    })
+    }, { timeout: ANSWER_MS })
     .toBeLessThan(0.02);
   await page.goBack();
   await expect.poll(inAddress(page, 'equal')).toBe('parameters');
