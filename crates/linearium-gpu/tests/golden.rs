@@ -5,6 +5,7 @@ mod golden;
 #[path = "../../linearium/tests/golden/grid.rs"]
 mod grid;
 #[path = "../../linearium/tests/golden/layers.rs"]
+#[allow(dead_code, reason = "what holds definitions is for the CPU's tests")]
 mod layers;
 
 use linearium_gpu::{Gpu, GpuPlayer};
