@@ -13,9 +13,10 @@ use std::rc::Rc;
 
 #[cfg(feature = "complete")]
 use js_sys::Promise;
-use js_sys::{Error, Reflect};
+use js_sys::{Error, Reflect, Uint8Array};
 #[cfg(not(feature = "complete"))]
 use linearium::lab::CpuHost as LabHost;
+use linearium::model::load::Files;
 use linearium::settings::PROPERTIES;
 #[cfg(feature = "complete")]
 use linearium_gpu::LabHost;
@@ -88,18 +89,30 @@ impl Lab {
         object(&self.lab.configure(query))
     }
 
-    /// Gives a model's two files under the id of a need; gives one line about it.
+    /// Gives a model's files under the id of a need: `config.json`, the files of weights by name,
+    /// and `model.safetensors.index.json` and `tokenizer.json` where there are some; gives one line
+    /// about it.
     ///
     /// # Errors
-    /// An `Error` with one sentence about the file.
+    /// An `Error` with one sentence about the files.
     #[wasm_bindgen(js_name = provideModel)]
     pub fn provide_model(
         &mut self,
         id: &str,
-        config: &[u8],
-        weights: Vec<u8>,
+        config: Option<Vec<u8>>,
+        names: Vec<String>,
+        weights: Vec<Uint8Array>,
+        index: Option<Vec<u8>>,
+        tokenizer: Option<Vec<u8>>,
     ) -> Result<String, JsValue> {
-        self.lab.provide_model(id, config, weights).map_err(error)
+        let weights = weights.into_iter().map(|bytes| bytes.to_vec());
+        let files = Files {
+            config,
+            index,
+            weights: names.into_iter().zip(weights).collect(),
+            tokenizer,
+        };
+        self.lab.provide_model(id, files).map_err(error)
     }
 
     /// Gives a text under the id of a need.

@@ -5,7 +5,7 @@
  *
  * The page opens with a small engine. The complete one is fetched when it is wanted: beside the small
  * one while the GPU is tried, and takes its place when the GPU has passed its self-check; or at once,
- * when a mixer is asked for that the small one does not have.
+ * when a mixer is asked for that the small one does not have, or it cannot read a person's model.
  */
 import wasmUrl from '#first-url';
 import type { Panel } from '../views/types.ts';
@@ -13,6 +13,7 @@ import type {
   Configured,
   EngineKind,
   FromWorker,
+  ModelFiles,
   Need,
   Progress,
   Property,
@@ -33,11 +34,6 @@ export interface EngineListener {
   failed(sentence: string): void;
   /** Something happened that the person should know, and the lab went on by itself. */
   told(sentence: string): void;
-}
-
-interface ModelFiles {
-  config: Uint8Array;
-  weights: Uint8Array;
 }
 
 /** A worker that has not answered a ping for this long is hung. */
@@ -180,7 +176,7 @@ export class EngineClient {
     this.tellAgain(this.gpu);
   }
 
-  /** A mixer is wanted that the first engine does not have. */
+  /** A mixer or a file is wanted that the first engine does not know. */
   private fetchComplete(): void {
     this.candidate?.terminate();
     this.candidate = undefined;
@@ -225,6 +221,7 @@ export class EngineClient {
   giveModel(files: ModelFiles): void {
     this.models.set('file', Promise.resolve(files));
     this.given.delete('model file');
+    if (this.engine === 'first' && files.tokenizer) return this.fetchComplete();
     void this.answer({ kind: 'model', id: 'file' });
   }
 
@@ -288,6 +285,8 @@ export class EngineClient {
         this.listener.gpu(message.ok, message.report);
         break;
       case 'error':
+        // The first engine knows few families: the complete one reads the file, or says what is wrong.
+        if (message.about === 'model file' && this.engine === 'first') return this.fetchComplete();
         if (message.about === 'model file') this.models.delete('file');
         this.listener.failed(message.sentence);
         break;
@@ -312,10 +311,10 @@ export class EngineClient {
     try {
       if (need.kind === 'model') {
         if (need.id === 'file' && !this.models.has('file')) return this.listener.fileWanted('model');
-        const { config, weights } = await this.model(need.id);
+        const files = await this.model(need.id);
         if (worker !== this.worker || this.given.has(key)) return;
         this.given.add(key);
-        this.send({ type: 'model', id: need.id, config, weights });
+        this.send({ type: 'model', id: need.id, files });
       } else {
         if (need.id === 'file' && !this.texts.has('file')) return this.listener.fileWanted('text');
         const bytes = await this.text(need.id as TextId);
@@ -336,7 +335,7 @@ export class EngineClient {
       files = Promise.all([
         download(`models/${id}/config.json`),
         download(`models/${id}/model.safetensors`),
-      ]).then(([config, weights]) => ({ config, weights }));
+      ]).then(([config, bytes]) => ({ config, weights: [{ name: 'model.safetensors', bytes }] }));
       this.models.set(id, files);
     }
     return files;

@@ -64,10 +64,29 @@ export interface Progress {
 
 export type TextId = 'sample' | 'heldout' | 'file';
 
+/** The files of a model, as they lie in its folder. */
+export interface ModelFiles {
+  /** `config.json`; RWKV-7 in its authors' files has none. */
+  config?: Uint8Array;
+  /** `model.safetensors`, or all files that the index names. */
+  weights: { name: string; bytes: Uint8Array }[];
+  /** `model.safetensors.index.json`. */
+  index?: Uint8Array;
+  /** `tokenizer.json`. */
+  tokenizer?: Uint8Array;
+}
+
 /** What `wasm-pack` writes from `crates/linearium-web`, as far as the page uses it: either engine. */
 export interface Lab {
   configure(query: string): Configured;
-  provideModel(id: string, config: Uint8Array, weights: Uint8Array): string;
+  provideModel(
+    id: string,
+    config: Uint8Array | undefined,
+    names: string[],
+    weights: Uint8Array[],
+    index: Uint8Array | undefined,
+    tokenizer: Uint8Array | undefined,
+  ): string;
   provideText(id: TextId, bytes: Uint8Array): void;
   advance(budgetMs: number): Promise<Progress>;
   panel(id: string): Panel | undefined;
@@ -89,7 +108,7 @@ export type ToWorker =
   /** `gpu` starts it at once, before there is anything to compute. */
   | { type: 'start'; engine: EngineKind; wasm: WebAssembly.Module | null; gpu: boolean }
   | { type: 'configure'; generation: number; query: string; gpu: boolean }
-  | { type: 'model'; id: string; config: Uint8Array; weights: Uint8Array }
+  | { type: 'model'; id: string; files: ModelFiles }
   | { type: 'text'; id: TextId; bytes: Uint8Array }
   | { type: 'measure'; samples: number }
   | { type: 'cancel' }

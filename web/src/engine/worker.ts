@@ -130,16 +130,17 @@ async function handle(message: ToWorker): Promise<void> {
       return start(message);
     case 'configure':
       return configure(message);
-    case 'model':
-      post({
-        type: 'model',
-        id: message.id,
-        description: lab!.provideModel(message.id, message.config, message.weights),
-      });
+    case 'model': {
+      const { config, weights, index, tokenizer } = message.files;
+      const names = weights.map((file) => file.name);
+      const bytes = weights.map((file) => file.bytes);
+      const description = lab!.provideModel(message.id, config, names, bytes, index, tokenizer);
+      post({ type: 'model', id: message.id, description });
       // Its facts are known now, and with them what of the settings fits it.
       post({ type: 'configured', generation, configured: lab!.configure(query) });
       working = true;
       return;
+    }
     case 'text':
       lab!.provideText(message.id, message.bytes);
       working = true;
