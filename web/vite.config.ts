@@ -10,6 +10,7 @@ const root = fileURLToPath(new URL('.', import.meta.url)).replace(/\/$/, '');
 export default defineConfig(({ mode }) => {
   const gallery = mode === 'gallery';
   const engine = engineFiles(root, gallery);
+  const pages = ['index', gallery ? 'gallery' : 'mixers'];
   return {
     root,
     base: './',
@@ -30,9 +31,7 @@ export default defineConfig(({ mode }) => {
       emptyOutDir: true,
       modulePreload: { polyfill: false },
       rolldownOptions: {
-        input: gallery
-          ? { index: join(root, 'index.html'), gallery: join(root, 'gallery.html') }
-          : join(root, 'index.html'),
+        input: Object.fromEntries(pages.map((page) => [page, join(root, `${page}.html`)])),
       },
     },
   };

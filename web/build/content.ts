@@ -83,8 +83,9 @@ export function content(directory: string): Plugin {
     },
     transform(source, id) {
       if (!id.endsWith('.md')) return undefined;
-      const { sections } = sectionsOf(source, basename(id));
-      return { code: `export default ${JSON.stringify(sections)};`, map: null };
+      const { title, sections } = sectionsOf(source, basename(id));
+      const code = `export const title = ${JSON.stringify(title)};\nexport default ${JSON.stringify(sections)};`;
+      return { code, map: null };
     },
   };
 }

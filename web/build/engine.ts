@@ -54,13 +54,14 @@ export function properties(root: string, gallery: boolean): Plugin {
   };
 }
 
-/** The browser begins to fetch the wasm file while it still reads the page. */
+/** The browser begins to fetch the wasm file while it still reads the lab, which opens with it. */
 export function preloadWasm(): Plugin {
   return {
     name: 'linearium-preload-wasm',
     transformIndexHtml: {
       order: 'post',
       handler(html, context) {
+        if (!context.path.endsWith('index.html')) return html;
         const wasm = Object.keys(context.bundle ?? {}).find((name) => /linearium_first.*\.wasm$/.test(name));
         if (!wasm) return html;
         return [

@@ -57,7 +57,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
 
 async fn generate(
     source: &Source,
-    prompt: String,
+    prompt: &str,
     count: usize,
     temperature: f64,
     random: &mut Random,

@@ -7,6 +7,7 @@ mod canary;
 mod files;
 mod generate;
 mod logits;
+mod mixers;
 mod models;
 mod probe;
 mod safetensors;
@@ -100,6 +101,13 @@ static COMMANDS: &[Command] = &[
         about: "Measures time and memory of every mixer from 1,024 tokens to a million.",
         flags: scaling::flags,
         run: scaling::run,
+    },
+    Command {
+        name: "mixers",
+        operand: None,
+        about: "Compares all mixers: state, decay, what each can erase, reach, measured time.",
+        flags: mixers::flags,
+        run: mixers::run,
     },
     Command {
         name: "canary",

@@ -1,10 +1,12 @@
 //! Times the outer-product scan and the delta-rule scan on a GPU and prints JSON.
 //!
-//! `scan_bench [S] [M] [L] [decode]`: the shapes, all if none is named. Every row has the time by
-//! the GPU's own clock, the wall time of submissions back to back, and the bytes that must move (q,
-//! k, v, gates and state in, o and state out) as a share of what a copy reaches in the same run. A
-//! kernel that fails its canary is not timed.
+//! `scan_bench [outer] [delta] [S] [M] [L] [decode]`: the scans and the shapes, all if none is
+//! named. Every row has the time by the GPU's own clock, also of each stage by itself, the wall
+//! time of submissions back to back, and the bytes that must move (q, k, v, gates and state in, o
+//! and state out) as a share of what a copy reaches in the same run. A kernel that fails its canary
+//! is not timed.
 
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use linearium::kernels::embed::{self, Embed};
@@ -12,7 +14,7 @@ use linearium::kernels::scan_delta::{self, ScanDelta};
 use linearium::kernels::scan_outer::{self, ScanOuter};
 use linearium::player::Player;
 use linearium::random::Random;
-use linearium::recording::{BufferId, Layout, NONE, Recording};
+use linearium::recording::{BufferId, Kernel, Layout, NONE, Recording, Stage};
 use linearium_gpu::{Gpu, GpuPlayer};
 use pollster::block_on;
 use serde_json::{Value, json};
@@ -26,6 +28,8 @@ const SHAPES: [Shape; 4] = [
     ("L", 16384, 16, 128, 128),
     ("decode", 1, 16, 128, 128),
 ];
+
+const SCANS: [&str; 2] = ["outer", "delta"];
 
 /// The rules of the delta-rule scan.
 const DELTA_RULES: [(&str, u32); 3] = [
@@ -41,11 +45,19 @@ const AT_LEAST: f64 = 0.5;
 
 fn main() -> Result<(), String> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
-    if let Some(unknown) = wanted.iter().find(|w| SHAPES.iter().all(|s| s.0 != *w)) {
+    let shapes = SHAPES.map(|s| s.0);
+    if let Some(unknown) = wanted.iter().find(|w| {
+        let w = w.as_str();
+        !shapes.contains(&w) && !SCANS.contains(&w)
+    }) {
         return Err(format!(
-            "There is no shape {unknown}: S, M, L and decode are."
+            "There is no {unknown}: outer and delta are scans, and S, M, L and decode shapes."
         ));
     }
+    // Of a kind of which none is named, all.
+    let is_wanted = |name: &str, all: &[&str]| {
+        wanted.iter().any(|w| w == name) || !wanted.iter().any(|w| all.contains(&w.as_str()))
+    };
     let gpu = block_on(Gpu::with_features(wgpu::Features::TIMESTAMP_QUERY))?;
     let report =
         block_on(gpu.self_check_of(&[&scan_outer::KERNEL, &scan_delta::KERNEL, &embed::KERNEL]))?;
@@ -53,12 +65,18 @@ fn main() -> Result<(), String> {
         return Err(format!("The kernels are wrong on this GPU: {report:?}"));
     }
     let copy = copy_bytes_per_second(&gpu)?;
+    let crossover = block_on(gpu.measure_crossover(now_ms))?;
     let mut rows = Vec::new();
     for shape in SHAPES {
-        if wanted.is_empty() || wanted.iter().any(|w| w == shape.0) {
+        if !is_wanted(shape.0, &shapes) {
+            continue;
+        }
+        if is_wanted("outer", &SCANS) {
             for per_key in [0, 1] {
                 rows.push(scan(&gpu, shape, per_key, copy));
             }
+        }
+        if is_wanted("delta", &SCANS) {
             for rule in DELTA_RULES {
                 rows.push(delta(&gpu, shape, rule, copy));
             }
@@ -68,11 +86,17 @@ fn main() -> Result<(), String> {
         "adapter": gpu.adapter(),
         "self_check_rms_ratio": report.worst,
         "copy_gb_per_s": copy * 1e-9,
+        "walks_up_to_chunks": crossover.0,
         "dispatch_us": dispatch_seconds(&gpu)? * 1e6,
         "rows": rows,
     });
     println!("{out:#}");
     Ok(())
+}
+
+fn now_ms() -> f64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed().as_secs_f64() * 1e3
 }
 
 /// One row; what cannot run on this GPU says why.
@@ -105,21 +129,20 @@ fn delta(gpu: &Gpu, shape: Shape, (rule, flags): (&str, u32), copy: f64) -> Valu
 }
 
 /// The row with what was measured, or with why nothing was.
-fn with_times(
-    mut row: Value,
-    bytes: f64,
-    copy: f64,
-    times: Result<(Option<f64>, Wall), String>,
-) -> Value {
+fn with_times(mut row: Value, bytes: f64, copy: f64, times: Result<Times, String>) -> Value {
     let more = match times {
         Err(error) => json!({ "error": error }),
-        Ok((gpu_seconds, wall)) => {
+        Ok((gpu_seconds, wall, stages)) => {
             let seconds = gpu_seconds.unwrap_or(wall.best);
             json!({
                 "gpu_ms": gpu_seconds.map(|s| s * 1e3),
                 "wall_best_ms": wall.best * 1e3,
                 "wall_median_ms": wall.median * 1e3,
                 "rounds": wall.rounds,
+                "stages_ms": stages
+                    .into_iter()
+                    .map(|(stage, s)| (stage.to_owned(), json!(s.map(|s| s * 1e3))))
+                    .collect::<serde_json::Map<_, _>>(),
                 "bytes": bytes,
                 "share_of_copy": bytes / seconds / copy,
             })
@@ -131,6 +154,9 @@ fn with_times(
     row
 }
 
+/// Seconds by the GPU's clock, on the wall, and by the GPU's clock for each stage by itself.
+type Times = (Option<f64>, Wall, Vec<(&'static str, Option<f64>)>);
+
 /// Seconds of one round.
 struct Wall {
     best: f64,
@@ -138,11 +164,7 @@ struct Wall {
     rounds: usize,
 }
 
-fn time_scan(
-    gpu: &Gpu,
-    (_, t, heads, key, value): Shape,
-    per_key: u32,
-) -> Result<(Option<f64>, Wall), String> {
+fn time_scan(gpu: &Gpu, (_, t, heads, key, value): Shape, per_key: u32) -> Result<Times, String> {
     let mut random = Random::new(1);
     // One million values over and over: drawing a hundred million takes longer than the benchmark.
     let normals = random.normals(1 << 20, 1.0);
@@ -188,11 +210,7 @@ fn time_scan(
     time_recording(gpu, &layout, &recording, o)
 }
 
-fn time_delta(
-    gpu: &Gpu,
-    (_, t, heads, key, value): Shape,
-    flags: u32,
-) -> Result<(Option<f64>, Wall), String> {
+fn time_delta(gpu: &Gpu, (_, t, heads, key, value): Shape, flags: u32) -> Result<Times, String> {
     let mut random = Random::new(2);
     let normals = random.normals(1 << 20, 1.0);
     // Of unit length for the erasure: (key)^-1/2 each.
@@ -257,15 +275,53 @@ fn time_recording(
     layout: &Layout,
     recording: &Recording,
     out: BufferId,
-) -> Result<(Option<f64>, Wall), String> {
+) -> Result<Times, String> {
     let mut player = block_on(GpuPlayer::new(gpu, layout))?;
     let wall = wall_seconds(&mut player, recording, out)?;
-    let mut on_gpu = Vec::new();
-    for _ in 0..wall.rounds.clamp(5, 50) {
-        on_gpu.extend(block_on(player.time(recording))?);
+    let seconds = gpu_seconds(&mut player, recording, wall.rounds)?;
+    let mut stages = Vec::new();
+    for (stage, recording) in by_stage(recording) {
+        let seconds = gpu_seconds(&mut player, &recording, wall.rounds)?;
+        stages.push((stage, seconds));
     }
-    on_gpu.sort_by(f64::total_cmp);
-    Ok((on_gpu.get(on_gpu.len() / 2).copied(), wall))
+    Ok((seconds, wall, stages))
+}
+
+/// A recording of one pass as recordings of its stages.
+fn by_stage(recording: &Recording) -> Vec<(&'static str, Recording)> {
+    let pass = &recording.passes[0];
+    let stages = pass.kernel.stages.iter();
+    stages
+        .filter(|stage| !(stage.workgroups)(&pass.params).contains(&0))
+        .map(|stage| {
+            let stages: &'static [Stage] = Box::leak(Box::new([Stage {
+                entry: stage.entry,
+                workgroups: stage.workgroups,
+            }]));
+            let mut pass = pass.clone();
+            // A kernel is known by its address, so each gets its own.
+            pass.kernel = Box::leak(Box::new(Kernel {
+                stages,
+                ..*pass.kernel
+            }));
+            let passes = vec![pass];
+            (stage.entry, Recording { passes })
+        })
+        .collect()
+}
+
+/// Median by the GPU's clock.
+fn gpu_seconds(
+    player: &mut GpuPlayer,
+    recording: &Recording,
+    rounds: usize,
+) -> Result<Option<f64>, String> {
+    let mut seconds = Vec::new();
+    for _ in 0..rounds.clamp(5, 50) {
+        seconds.extend(block_on(player.time(recording))?);
+    }
+    seconds.sort_by(f64::total_cmp);
+    Ok(seconds.get(seconds.len() / 2).copied())
 }
 
 /// Plays a recording back to back, in batches that end with a reading of one element.
@@ -311,31 +367,69 @@ fn dispatch_seconds(gpu: &Gpu) -> Result<f64, String> {
     Ok(wall_seconds(&mut player, &recording, out)?.best / PASSES as f64)
 }
 
-/// Bytes read and written in a second by copies between two buffers.
+/// Copies vectors, as a kernel does it.
+const COPY: &str = "
+@group(0) @binding(0) var<storage, read> a: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> b: array<vec4<f32>>;
+@compute @workgroup_size(256)
+fn main(@builtin(global_invocation_id) i: vec3<u32>) {
+    let at = i.y * 65536u + i.x;
+    b[at] = a[at];
+}";
+
+/// Bytes read and written in a second by a shader that copies.
 fn copy_bytes_per_second(gpu: &Gpu) -> Result<f64, String> {
     const BYTES: u64 = 1 << 27;
-    const COPIES: u64 = 20;
+    const COPIES: u32 = 20;
+    let device = gpu.device();
     let buffer = || {
-        gpu.device().create_buffer(&wgpu::BufferDescriptor {
+        device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("copy"),
             size: BYTES,
-            usage: wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+            usage: wgpu::BufferUsages::STORAGE,
             mapped_at_creation: false,
         })
     };
-    let (a, b) = (buffer(), buffer());
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: Some("copy"),
+        source: wgpu::ShaderSource::Wgsl(COPY.into()),
+    });
+    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some("copy"),
+        layout: None,
+        module: &module,
+        entry_point: None,
+        compilation_options: wgpu::PipelineCompilationOptions::default(),
+        cache: None,
+    });
+    let buffers = [buffer(), buffer()];
+    let entries = [0, 1].map(|i| wgpu::BindGroupEntry {
+        binding: i,
+        resource: buffers[i as usize].as_entire_binding(),
+    });
+    let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: Some("copy"),
+        layout: &pipeline.get_bind_group_layout(0),
+        entries: &entries,
+    });
     let mut best = f64::INFINITY;
-    for _ in 0..4 {
-        let mut encoder = gpu.device().create_command_encoder(&Default::default());
-        for _ in 0..COPIES {
-            encoder.copy_buffer_to_buffer(&a, 0, &b, 0, BYTES);
+    // The first ones find the clocks still low.
+    for _ in 0..20 {
+        let mut encoder = device.create_command_encoder(&Default::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            pass.set_pipeline(&pipeline);
+            pass.set_bind_group(0, &group, &[]);
+            for _ in 0..COPIES {
+                pass.dispatch_workgroups(256, (BYTES >> 20) as u32, 1);
+            }
         }
         let start = Instant::now();
         gpu.queue().submit([encoder.finish()]);
-        gpu.device()
+        device
             .poll(wgpu::PollType::wait_indefinitely())
             .map_err(|e| format!("The copy did not end: {e}"))?;
         best = best.min(start.elapsed().as_secs_f64());
     }
-    Ok((2 * BYTES * COPIES) as f64 / best)
+    Ok((2 * BYTES * u64::from(COPIES)) as f64 / best)
 }

@@ -1,10 +1,10 @@
 //! The device: adapter, limits, and a compute pipeline for each stage of each kernel in use.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use linearium::recording::Kernel;
+use linearium::recording::{Crossover, Kernel};
 
 use crate::faults::{Faults, first_error, scoped, sentence};
 
@@ -22,6 +22,7 @@ pub(crate) struct Shared {
     pub(crate) queue: wgpu::Queue,
     pub(crate) faults: Faults,
     info: wgpu::AdapterInfo,
+    pub(crate) crossover: Cell<Crossover>,
     /// By number of buffers that are read and written.
     layouts: RefCell<HashMap<(usize, usize), wgpu::BindGroupLayout>>,
     /// By address of the kernel, which is a static; one pipeline a stage.
@@ -73,6 +74,7 @@ impl Gpu {
                 queue,
                 faults,
                 info,
+                crossover: Cell::default(),
                 layouts: RefCell::default(),
                 pipelines: RefCell::default(),
             }),

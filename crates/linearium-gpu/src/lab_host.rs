@@ -93,7 +93,7 @@ impl LabHost {
         let gpu = Gpu::new().await?;
         let report = gpu.self_check().await?;
         let verdict = if report.ok {
-            Ok(())
+            gpu.measure_crossover(self.now_ms).await.map(|_| ())
         } else {
             let wrong: Vec<&str> = report
                 .rows

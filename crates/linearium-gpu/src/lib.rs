@@ -5,6 +5,7 @@
 //! name. Every failure is an `Err` with a sentence: no adapter, a limit, memory, a shader, a device
 //! that is lost in the middle of a run. After a loss a new [`Gpu`] can be made.
 
+mod crossover;
 mod device;
 mod faults;
 mod lab_host;

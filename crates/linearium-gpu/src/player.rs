@@ -30,6 +30,8 @@ pub struct GpuPlayer {
     backend: String,
     buffers: Vec<Slot>,
     params: wgpu::Buffer,
+    /// What `params` holds, so that a recording that is played again uploads nothing.
+    uploaded: Vec<u32>,
     bind_groups: HashMap<BindGroupKey, wgpu::BindGroup>,
     /// Errors of what was played and is not yet known to be right.
     pending: Vec<Pending>,
@@ -102,6 +104,7 @@ impl GpuPlayer {
             backend: format!("gpu ({})", gpu.adapter()),
             buffers,
             params,
+            uploaded: Vec::new(),
             bind_groups: HashMap::new(),
             pending: Vec::new(),
             shared,
@@ -239,6 +242,7 @@ impl GpuPlayer {
         if passes * PARAMS_STRIDE > self.params.size() {
             self.params.destroy();
             self.params = self.shared.params_buffer(passes.next_power_of_two());
+            self.uploaded.clear();
             self.bind_groups.clear();
         }
         let words = PARAMS_STRIDE as usize / size_of::<u32>();
@@ -246,8 +250,11 @@ impl GpuPlayer {
         for (to, pass) in data.chunks_exact_mut(words).zip(&recording.passes) {
             to[..pass.params.0.len()].copy_from_slice(&pass.params.0);
         }
-        let bytes = bytemuck::cast_slice(&data);
-        self.shared.queue.write_buffer(&self.params, 0, bytes);
+        if !self.uploaded.starts_with(&data) {
+            let bytes = bytemuck::cast_slice(&data);
+            self.shared.queue.write_buffer(&self.params, 0, bytes);
+            self.uploaded = data;
+        }
     }
 
     /// One dispatch for each stage that has work, with the time at the start and at the end.
@@ -271,10 +278,11 @@ impl GpuPlayer {
             });
             for (i, p) in recording.passes.iter().enumerate() {
                 let pipelines = self.pipelines(p)?;
+                let params = p.params.on(self.shared.crossover.get());
                 let group = self.bind_group(p)?;
                 pass.set_bind_group(0, &group, &[(i as u64 * PARAMS_STRIDE) as u32]);
                 for (stage, pipeline) in p.kernel.stages.iter().zip(pipelines.iter()) {
-                    let count = (stage.workgroups)(&p.params);
+                    let count = (stage.workgroups)(&params);
                     if count.contains(&0) {
                         continue;
                     }

@@ -156,7 +156,7 @@ fn cpu_that_does_nothing(_: fearless_simd::Level, _: &Params, _: &[&[f32]], _: &
 
 fn canary_of_ones(_: u64) -> Call {
     Call {
-        params: Params([0; 16]),
+        params: Params::pack(&[0u32; 16]),
         reads: vec![vec![1.0; 4]],
         writes: vec![vec![1.0; 4]],
     }

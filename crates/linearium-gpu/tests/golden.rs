@@ -2,6 +2,8 @@
 
 #[path = "../../linearium/tests/golden/golden.rs"]
 mod golden;
+#[path = "../../linearium/tests/golden/grid.rs"]
+mod grid;
 #[path = "../../linearium/tests/golden/layers.rs"]
 mod layers;
 
@@ -13,6 +15,16 @@ use pollster::block_on;
 fn layers_give_what_official_layers_give() {
     let gpu = block_on(Gpu::new()).expect("a test machine has a Vulkan adapter");
     layers::check(
+        |layout| block_on(GpuPlayer::new(&gpu, &layout)).unwrap(),
+        5e-5,
+    );
+}
+
+/// The same for LightNet on grids.
+#[test]
+fn grids_give_what_official_code_gives() {
+    let gpu = block_on(Gpu::new()).expect("a test machine has a Vulkan adapter");
+    grid::check(
         |layout| block_on(GpuPlayer::new(&gpu, &layout)).unwrap(),
         5e-5,
     );

@@ -15,13 +15,19 @@ pub mod embed;
 pub mod exp_multiply;
 pub mod matmul;
 #[cfg(feature = "zoo")]
+pub mod mix;
+#[cfg(feature = "zoo")]
 pub mod normalise;
 #[cfg(feature = "zoo")]
 pub mod pointwise;
+#[cfg(feature = "zoo")]
+pub mod reorder;
 pub mod rms_norm;
 pub mod rotary;
 #[cfg(feature = "zoo")]
 pub mod route;
+#[cfg(feature = "zoo")]
+pub mod routed_conv;
 #[cfg(feature = "zoo")]
 pub mod running_softmax;
 pub mod scaled_add;
@@ -58,13 +64,19 @@ pub static ALL: &[&Kernel] = &[
     &exp_multiply::KERNEL,
     &matmul::KERNEL,
     #[cfg(feature = "zoo")]
+    &mix::KERNEL,
+    #[cfg(feature = "zoo")]
     &normalise::KERNEL,
     #[cfg(feature = "zoo")]
     &pointwise::KERNEL,
+    #[cfg(feature = "zoo")]
+    &reorder::KERNEL,
     &rms_norm::KERNEL,
     &rotary::KERNEL,
     #[cfg(feature = "zoo")]
     &route::KERNEL,
+    #[cfg(feature = "zoo")]
+    &routed_conv::KERNEL,
     #[cfg(feature = "zoo")]
     &running_softmax::KERNEL,
     &scaled_add::KERNEL,

@@ -3,18 +3,34 @@
 
 /// A generator.
 #[derive(Clone, Debug)]
-pub struct Random(u64);
+pub struct Random {
+    state: u64,
+    /// Lists are zeros.
+    blank: bool,
+}
 
 impl Random {
     /// Equal seeds give equal sequences.
     pub fn new(seed: u64) -> Random {
-        Random(seed)
+        Random {
+            state: seed,
+            blank: false,
+        }
+    }
+
+    /// A generator whose lists are all zeros: for whoever wants to know how many weights there
+    /// would be, without the time that drawing them takes.
+    pub fn blank() -> Random {
+        Random {
+            state: 0,
+            blank: true,
+        }
     }
 
     /// 64 random bits.
     pub fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.state ^ (self.state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         z ^ (z >> 31)
     }
@@ -39,6 +55,9 @@ impl Random {
     /// their code is downloaded.
     #[inline(never)]
     pub fn normals(&mut self, len: usize, deviation: f64) -> Vec<f32> {
+        if self.blank {
+            return vec![0.0; len];
+        }
         (0..len)
             .map(|_| (self.normal() * deviation) as f32)
             .collect()
@@ -47,6 +66,9 @@ impl Random {
     /// `len` uniform values in [`low`, `high`). Never inlined, as [`Random::normals`].
     #[inline(never)]
     pub fn uniforms(&mut self, len: usize, low: f64, high: f64) -> Vec<f32> {
+        if self.blank {
+            return vec![0.0; len];
+        }
         (0..len)
             .map(|_| (low + (high - low) * self.uniform()) as f32)
             .collect()

@@ -40,7 +40,7 @@ impl Kernel {
         Kernel {
             wgsl: "",
             canary: |_| Call {
-                params: Params([0; 16]),
+                params: Params::pack(&[0u32; 16]),
                 reads: Vec::new(),
                 writes: Vec::new(),
             },
@@ -73,9 +73,30 @@ pub struct Call {
 /// The CPU twin of a kernel: parameters, the buffers that are read, the buffers that are written.
 pub type Cpu = fn(Level, &Params, &[&[f32]], &mut [&mut [f32]]);
 
-/// The parameters of a pass: 16 words, read by a kernel as its own `repr(C)` struct.
+/// Where a kernel's one pass, in which a workgroup walks over all chunks of tokens, gives way to
+/// several passes with the chunks side by side: the most chunks for which the walk was faster, by
+/// the number of walks: fewer than 4, fewer than 16, fewer than 64, more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Params(pub [u32; 16]);
+pub struct Crossover(pub [u32; 4]);
+
+impl Crossover {
+    /// Whether to walk.
+    pub fn walks(&self, walks: u32, chunks: u32) -> bool {
+        chunks <= self.0[(walks.max(1).ilog2() / 2).min(3) as usize]
+    }
+}
+
+impl Default for Crossover {
+    /// Where nothing was measured: a single chunk needs no passes.
+    fn default() -> Crossover {
+        Crossover([1; 4])
+    }
+}
+
+/// The parameters of a pass: 16 words, read by a kernel as its own `repr(C)` struct; and the
+/// crossover that holds where it is played, `None` until a player has set it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Params(pub [u32; 16], pub Option<Crossover>);
 
 impl Params {
     /// Packs a kernel's parameter struct, 64 bytes at most.
@@ -83,7 +104,18 @@ impl Params {
         let words: &[u32] = bytemuck::cast_slice(std::slice::from_ref(params));
         let mut out = [0; 16];
         out[..words.len()].copy_from_slice(words);
-        Params(out)
+        Params(out, None)
+    }
+
+    /// The same on a device with this crossover, unless another one is wanted.
+    #[must_use]
+    pub fn on(self, crossover: Crossover) -> Params {
+        Params(self.0, self.1.or(Some(crossover)))
+    }
+
+    /// The crossover, the default one if there is none.
+    pub fn crossover(&self) -> Crossover {
+        self.1.unwrap_or_default()
     }
 
     /// Reads them back as the kernel's parameter struct.

@@ -173,6 +173,28 @@ impl Lab {
         })
     }
 
+    /// The table of all mixers at the sizes that the settings ask for: an array of `Row`.
+    ///
+    /// # Errors
+    /// An `Error` with one sentence of the player.
+    pub async fn mixers(&self) -> Result<JsValue, JsValue> {
+        Ok(object(&self.lab.mixers().await.map_err(error)?))
+    }
+
+    /// Measures one mixer on the CPU or the GPU of this device; gives a `Measured`.
+    ///
+    /// # Errors
+    /// An `Error` with one sentence: there is no such mixer or no such back end, or it failed.
+    #[wasm_bindgen(js_name = measureMixer)]
+    pub async fn measure_mixer(&mut self, id: &str, gpu: bool) -> Result<JsValue, JsValue> {
+        if self.gpu_passed.take() {
+            self.lab.gpu_is_ready();
+        }
+        Ok(object(
+            &self.lab.measure_mixer(id, gpu).await.map_err(error)?,
+        ))
+    }
+
     /// A hook for tests: the device is lost, as when a driver is reset.
     #[wasm_bindgen(js_name = loseGpu)]
     pub fn lose_gpu(&self) {

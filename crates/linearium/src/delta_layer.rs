@@ -113,7 +113,8 @@ impl DeltaLayer {
     /// `fla/layers/gated_deltanet.py`); a decay if `decays`.
     ///
     /// # Errors
-    /// A sentence if a tensor is missing or has another shape.
+    /// A sentence if a tensor is missing or has another shape, or the groups do not divide the
+    /// heads.
     pub fn load(
         t: &mut Tensors<'_>,
         size: &Size,
@@ -126,6 +127,7 @@ impl DeltaLayer {
             value,
             ..
         } = *size;
+        size.check_groups(options.groups)?;
         let mut layer = DeltaLayer {
             size: *size,
             options,

@@ -5,6 +5,8 @@
 
 mod host;
 mod input;
+#[cfg(feature = "zoo")]
+mod measured;
 mod panels;
 mod recall;
 mod side;
@@ -14,10 +16,12 @@ use std::rc::Rc;
 use serde::Serialize;
 
 pub use host::{CPU_CHECK, CPU_REPORT, CPU_SEGMENT, CpuHost, Host};
+#[cfg(feature = "zoo")]
+pub use measured::{Measured, ReachAtStart, TimePerToken};
 pub use recall::{LENGTHS, MAX_SAMPLES};
 
 use crate::by_id::ById;
-use crate::mixers;
+use crate::mixers::{self, Definition};
 use crate::model::load::{Files, load_files};
 use crate::model::stack::Stack;
 use crate::number::short;
@@ -447,8 +451,8 @@ impl<H: Host> Lab<H> {
                 let key = model_key(settings);
                 if !self.speeds.contains(&key) {
                     let stack = self.models[&key].clone();
-                    let cpu = measure_speed(&self.host, &stack, false).await?;
-                    let gpu = measure_speed(&self.host, &stack, true).await?;
+                    let cpu = measure_speed(&self.host, &stack, false, 1).await?;
+                    let gpu = measure_speed(&self.host, &stack, true, 1).await?;
                     self.notices.push(format!(
                         "measured on this device: {} tokens a second on the CPU, {} on the GPU; the faster one is used",
                         short(1e3 / cpu),
@@ -500,12 +504,11 @@ impl<H: Host> Lab<H> {
             let Some(id) = settings.get("model").strip_prefix("random-") else {
                 continue;
             };
-            let seed = settings.integer("seed") as u64;
             if let Some(definition) = mixers::ALL.iter().find(|d| d.id == id)
                 && !self.models.contains(&key)
+                && let Some(stack) = random_model(definition, &settings)
             {
-                self.models
-                    .insert(&key, Rc::new(Stack::random(definition, seed)));
+                self.models.insert(&key, Rc::new(stack));
             }
         }
     }
@@ -579,10 +582,30 @@ struct Did {
     panels: &'static [&'static str],
 }
 
-/// The key of a model: random weights depend on the seed.
+/// The model of this mixer with random weights. An engine without the zoo has the usual sizes
+/// only: nothing for others.
+fn random_model(definition: &'static Definition, settings: &Settings) -> Option<Stack> {
+    let seed = settings.integer("seed") as u64;
+    let equal = settings.get("equal");
+    if equal == "off" {
+        return Some(Stack::random(definition, seed));
+    }
+    #[cfg(not(feature = "zoo"))]
+    return None;
+    #[cfg(feature = "zoo")]
+    Some(Stack::random_of(
+        definition,
+        &crate::catalogue::size(definition, crate::catalogue::Equal::of(equal)),
+        seed,
+    ))
+}
+
+/// The key of a model: random weights depend on the seed and on what is held equal.
 fn model_key(settings: &Settings) -> String {
     match settings.get("model") {
-        id if id.starts_with("random-") => format!("{id} {}", settings.get("seed")),
+        id if id.starts_with("random-") => {
+            format!("{id} {} {}", settings.get("seed"), settings.get("equal"))
+        }
         id => id.to_owned(),
     }
 }

@@ -3,11 +3,21 @@
 //!
 //! This crate knows no GPU API, no JavaScript, no files and no clock.
 
+#[cfg(feature = "zoo")]
+pub mod bidirectional;
 mod by_id;
+#[cfg(feature = "zoo")]
+pub mod catalogue;
 #[cfg(feature = "zoo")]
 pub mod delta_layer;
 #[cfg(feature = "zoo")]
 pub mod feature_map;
+#[cfg(feature = "zoo")]
+pub mod fft_convolution;
+#[cfg(feature = "zoo")]
+pub mod grid;
+#[cfg(feature = "zoo")]
+pub mod hippo;
 pub mod lab;
 pub mod mixers;
 pub mod model;

@@ -9,12 +9,18 @@ pub mod attention;
 #[cfg(feature = "zoo")]
 pub mod delta_net;
 #[cfg(feature = "zoo")]
+pub mod gam;
+#[cfg(feature = "zoo")]
 pub mod gated_delta_net;
+#[cfg(feature = "zoo")]
+pub mod gau;
 pub mod gla;
 #[cfg(feature = "zoo")]
 pub mod gsa;
 #[cfg(feature = "zoo")]
 pub mod hgrn2;
+#[cfg(feature = "zoo")]
+pub mod lawcat;
 #[cfg(feature = "zoo")]
 pub mod light_net;
 #[cfg(feature = "zoo")]
@@ -23,6 +29,8 @@ pub mod linear_attention;
 pub mod min_gru;
 #[cfg(feature = "zoo")]
 pub mod min_lstm;
+#[cfg(feature = "zoo")]
+pub mod mom;
 pub mod retnet;
 #[cfg(feature = "zoo")]
 pub mod rwkv4;
@@ -30,7 +38,15 @@ pub mod rwkv4;
 pub mod rwkv6;
 #[cfg(feature = "zoo")]
 pub mod rwkv7;
+#[cfg(feature = "zoo")]
+pub mod s4;
+#[cfg(feature = "zoo")]
+pub mod s4d;
+#[cfg(feature = "zoo")]
+pub mod s5;
 pub mod s6;
+#[cfg(feature = "zoo")]
+pub mod seq_boat;
 #[cfg(feature = "zoo")]
 pub mod spike_gpt;
 pub mod ssd;
@@ -92,6 +108,30 @@ impl Size {
             key: 64,
             value: 64,
         }
+    }
+
+    /// Heads of 64 keys and 64 values, together as wide as the model, as RWKV has.
+    #[cfg(feature = "zoo")]
+    pub fn heads_of_64_in_width(width: usize) -> Size {
+        Size {
+            heads: (width / 64).max(1),
+            ..Size::heads_of_64(width)
+        }
+    }
+
+    /// That so many groups divide the heads.
+    ///
+    /// # Errors
+    /// A sentence if they do not.
+    #[cfg(feature = "zoo")]
+    pub fn check_groups(&self, groups: usize) -> Result<(), String> {
+        if groups > 0 && self.heads.is_multiple_of(groups) {
+            return Ok(());
+        }
+        Err(format!(
+            "{groups} heads of keys cannot be shared by {} heads: their numbers must divide",
+            self.heads
+        ))
     }
 }
 

@@ -5,6 +5,8 @@
 #[cfg(feature = "zoo")]
 mod choice;
 #[cfg(feature = "zoo")]
+pub mod complex_scan;
+#[cfg(feature = "zoo")]
 pub mod delta_scan;
 pub mod elementwise_scan;
 mod operations;
@@ -94,6 +96,12 @@ struct Position {
 }
 
 impl PlannedPass {
+    /// The kernel, and the buffers that it reads and writes.
+    #[cfg(feature = "zoo")]
+    pub fn call(&self) -> (&'static Kernel, &[BufferId]) {
+        (self.pass.kernel, &self.pass.bindings)
+    }
+
     /// Appends the pass for `t` tokens after `position` tokens.
     pub fn record(&self, recording: &mut Recording, t: usize, position: usize) {
         let mut pass = self.pass.clone();
@@ -140,7 +148,10 @@ pub struct Planner {
     pub angles: Vec<(f64, usize, BufferId)>,
     /// What layers have left for those after them, by name.
     #[cfg(feature = "zoo")]
-    left: Vec<(&'static str, Columns)>,
+    left: Vec<(&'static str, bool, Columns)>,
+    /// True while the passes read a text backwards: what they leave for other layers is kept apart.
+    #[cfg(feature = "zoo")]
+    pub(crate) backwards: bool,
 }
 
 impl Planner {
@@ -163,6 +174,8 @@ impl Planner {
             angles: Vec::new(),
             #[cfg(feature = "zoo")]
             left: Vec::new(),
+            #[cfg(feature = "zoo")]
+            backwards: false,
         }
     }
 
@@ -176,14 +189,15 @@ impl Planner {
     /// writes to, as those of [`Planner::gates`] do.
     #[cfg(feature = "zoo")]
     pub fn leave(&mut self, name: &'static str, rows: Columns) {
-        self.left.push((name, rows));
+        self.left.push((name, self.backwards, rows));
     }
 
     /// The rows that an earlier layer has left under this name.
     #[cfg(feature = "zoo")]
     pub fn left(&self, name: &str) -> Option<Columns> {
-        let found = self.left.iter().find(|(known, _)| *known == name);
-        found.map(|(_, rows)| *rows)
+        let mut left = self.left.iter();
+        let found = left.find(|(known, back, _)| (*known, *back) == (name, self.backwards));
+        found.map(|(.., rows)| *rows)
     }
 
     fn in_layer(&self, name: &str) -> String {

@@ -133,6 +133,25 @@ pub static PROPERTIES: &[Property] = &[
         suggest: "",
     },
     Property {
+        id: "equal",
+        label: "Size of random models",
+        group: "model",
+        kind: Kind::Choice {
+            choices: &[
+                choice("off", "Usual"),
+                choice("state", "Equal state bytes"),
+                choice("parameters", "Equal parameters"),
+                choice("operations", "Equal operations"),
+            ],
+        },
+        default: "off",
+        unit: "",
+        help: "Heads and widths of a model with random weights are chosen so that a layer comes as near as it can to what GLA has with 4 heads of 64 keys and 64 values at width 128: in bytes of state, in parameters or in operations a token (attention at 1,024 tokens).",
+        comparable: false,
+        when: &["model=random-*"],
+        suggest: "",
+    },
+    Property {
         id: "input",
         label: "Input",
         group: "input",

@@ -258,6 +258,29 @@ pub fn silu(x: f64) -> f64 {
     x * sigmoid(x)
 }
 
+/// `x Phi(x)` with the normal distribution Phi.
+pub fn gelu(x: f64) -> f64 {
+    // 1 - Phi(9) is below 1e-18. Nearer to 0, Phi(x) - 1/2 is the density times
+    // x + x^3 / 3 + x^5 / (3 * 5) + ..., whose terms all have one sign.
+    if x.abs() > 9.0 {
+        return x.max(0.0);
+    }
+    let (mut term, mut sum, mut odd) = (x, x, 1.0);
+    while term.abs() > 1e-18 * sum.abs() {
+        odd += 2.0;
+        term *= x * x / odd;
+        sum += term;
+    }
+    let density = (-x * x / 2.0).exp() / std::f64::consts::TAU.sqrt();
+    x * (0.5 + density * sum)
+}
+
+/// `x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))`, near to [`gelu`].
+pub fn gelu_tanh(x: f64) -> f64 {
+    let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
+    x / 2.0 * (1.0 + inner.tanh())
+}
+
 /// `ln(1 + e^x)`.
 pub fn softplus(x: f64) -> f64 {
     if x > 30.0 { x } else { x.exp().ln_1p() }

@@ -56,7 +56,7 @@ class Maker:
         if tweak:
             with torch.no_grad():
                 tweak(layer)
-        u = torch.randn(T, D)
+        u = torch.randn(T, settings["hidden_size"])
         tensors = {"u": u, **given, **weights(layer)}
         if self.check:
             self.compare(layer, u, given)
@@ -187,6 +187,9 @@ def linear_attention(check: bool) -> None:
     make.layer(LinearAttention, base | dict(feature_map="relu", output_norm="identity"))
     make.layer(LinearAttention, base | dict(feature_map="identity", num_kv_heads=1))
     make.layer(LinearAttention, base | dict(feature_map="elementwise_product", norm_q=True))
+    small = base | dict(hidden_size=D // 2)
+    make.layer(LinearAttention, small | dict(feature_map="hedgehog", do_feature_map_norm=True))
+    make.layer(LinearAttention, small | dict(feature_map="t2r", tie_feature_map_qk=True, norm_k=True))
     make.save()
 
 

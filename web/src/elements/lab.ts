@@ -17,7 +17,8 @@ import './words.ts';
 import { Playback } from './playback.ts';
 import { base, tokens } from './styles.ts';
 import { labStyles } from './lab-styles.ts';
-import { ThemeState, type ThemeChoice } from './theme.ts';
+import { ThemeState } from './theme.ts';
+import { themeSwitch } from './theme-switch.ts';
 
 interface Notice {
   id: number;
@@ -51,7 +52,6 @@ export class LineariumLab extends LitElement implements EngineListener {
   @state() private dropping = false;
   @state() private measuring = false;
   @state() private samples = 10;
-  @state() private themeChoice: ThemeChoice = 'auto';
   @state() private report?: string;
   @query('#file') private fileInput!: HTMLInputElement;
   @query('dialog') private reportDialog!: HTMLDialogElement;
@@ -94,7 +94,6 @@ export class LineariumLab extends LitElement implements EngineListener {
 
   override connectedCallback(): void {
     super.connectedCallback();
-    this.themeChoice = this.themes.choice;
     this.themes.addEventListener('change', this.onTheme);
     addEventListener('popstate', this.onHistory);
     addEventListener('dragover', this.onDragOver);
@@ -122,7 +121,6 @@ export class LineariumLab extends LitElement implements EngineListener {
   }
 
   private readonly onTheme = (): void => {
-    this.themeChoice = this.themes.choice;
     this.requestUpdate();
   };
 
@@ -320,27 +318,15 @@ export class LineariumLab extends LitElement implements EngineListener {
   // What is on screen.
 
   private headerTemplate(): TemplateResult {
-    const themeNames: Record<ThemeChoice, string> = { auto: 'Auto', light: 'Light', dark: 'Dark' };
     return html`<header class="top">
       <div class="brand">
         <h1>Linearium</h1>
         <p>See what a linear-time sequence model remembers as its context grows.</p>
       </div>
       <nav class="no-print" aria-label="Page">
+        <a href="./mixers.html">All mixers</a>
         <a href="#how" @click=${this.goToWords}>How it works</a>
-        <div class="themes" role="radiogroup" aria-label="Colours">
-          ${(['auto', 'light', 'dark'] as const).map(
-            (choice) =>
-              html`<label
-                ><input
-                  type="radio"
-                  name="theme"
-                  .checked=${this.themeChoice === choice}
-                  @change=${() => this.themes.choose(choice)}
-                /><span>${themeNames[choice]}</span></label
-              >`,
-          )}
-        </div>
+        ${themeSwitch(this.themes)}
       </nav>
     </header>`;
   }

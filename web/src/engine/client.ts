@@ -13,10 +13,13 @@ import type {
   Configured,
   EngineKind,
   FromWorker,
+  Measured,
+  MixerRow,
   ModelFiles,
   Need,
   Progress,
   Property,
+  Question,
   TextId,
   ToWorker,
 } from './protocol.ts';
@@ -72,7 +75,6 @@ const isRandomModel = (need: Need): boolean => need.kind === 'model' && need.id.
 
 export class EngineClient {
   private worker: Worker | undefined;
-  private engine: EngineKind = 'first';
   /** A worker with the complete engine that tries the GPU. */
   private candidate: Worker | undefined;
   private gpuTried = false;
@@ -89,13 +91,18 @@ export class EngineClient {
   private readonly texts = new Map<string, Promise<Uint8Array>>();
   private given = new Set<string>();
   private reports = new Map<number, (text: string) => void>();
+  private asked = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>();
   private tickets = 0;
   private lastSign = 0;
   private restarts: number[] = [];
   private heartbeat: ReturnType<typeof setInterval> | undefined;
 
-  constructor(private readonly listener: EngineListener) {
-    this.wasm = compileWasm();
+  /** A page that needs every mixer begins with the complete engine. */
+  constructor(
+    private readonly listener: EngineListener,
+    private engine: EngineKind = 'first',
+  ) {
+    this.wasm = engine === 'first' ? compileWasm() : Promise.resolve(null);
     this.wasm.catch(() => undefined);
   }
 
@@ -254,6 +261,23 @@ export class EngineClient {
     });
   }
 
+  /** All mixers at the sizes that the settings ask for. */
+  mixers(): Promise<MixerRow[]> {
+    return this.ask({ verb: 'mixers' }) as Promise<MixerRow[]>;
+  }
+
+  measureMixer(id: string, gpu: boolean): Promise<Measured> {
+    return this.ask({ verb: 'measure-mixer', id, gpu }) as Promise<Measured>;
+  }
+
+  private ask(question: Question): Promise<unknown> {
+    const ticket = (this.tickets += 1);
+    return new Promise((resolve, reject) => {
+      this.asked.set(ticket, { resolve, reject });
+      this.send({ type: 'ask', ticket, question });
+    });
+  }
+
   private send(message: ToWorker): void {
     this.worker?.postMessage(message);
   }
@@ -293,6 +317,14 @@ export class EngineClient {
       case 'report':
         this.reports.get(message.ticket)?.(message.text);
         this.reports.delete(message.ticket);
+        break;
+      case 'answer':
+        this.asked.get(message.ticket)?.resolve(message.value);
+        this.asked.delete(message.ticket);
+        break;
+      case 'no-answer':
+        this.asked.get(message.ticket)?.reject(new Error(message.sentence));
+        this.asked.delete(message.ticket);
         break;
       case 'trap':
         this.replace(message.sentence, message.gpu);
@@ -379,6 +411,8 @@ export class EngineClient {
   private replace(why: string, withoutGpu: boolean): void {
     this.worker?.terminate();
     this.worker = undefined;
+    for (const { reject } of this.asked.values()) reject(new Error(`the engine stopped (${why})`));
+    this.asked.clear();
     const now = performance.now();
     this.restarts = [...this.restarts.filter((t) => now - t < 60_000), now];
     if (this.restarts.length > MAX_RESTARTS) {

@@ -95,8 +95,60 @@ export interface Lab {
   report(): string;
 }
 
+/** What one layer carries and has computed after so many tokens. */
+export interface MixerCost {
+  tokens: number;
+  stateBytes: number;
+  operationsLast: number;
+  operationsAll: number;
+}
+
+/** A mixer as the engine knows it, at the size that the settings ask for. */
+export interface MixerRow {
+  id: string;
+  name: string;
+  glossary: [symbol: string, meaning: string][];
+  ignores: [setting: string, reason: string][];
+  width: number;
+  heads: number;
+  key: number;
+  value: number;
+  parameters: number;
+  lengths: MixerCost[];
+  /** What is carried grows with the context. */
+  grows: boolean;
+  /** Share of the equal budget; none at the usual size. */
+  reached: number | null;
+  decay: { kind: 'none' | 'head' | 'key' | 'rates' | 'turning'; fromToken: boolean; label: string };
+  erases: string;
+  step: {
+    state: boolean;
+    writeScale: boolean;
+    erase: boolean;
+    bonus: boolean;
+    normaliser: boolean;
+    window: number;
+    tail: number;
+  };
+  /** Those that carry something from token to token first. */
+  kernels: string[];
+  scans: number;
+}
+
+/** What can only be measured. */
+export interface Measured {
+  id: string;
+  reach: { tokens: number; heads: number; shortest: number; longest: number; meanDistance: number };
+  time: { backend: string; usPerToken: number };
+}
+
+/** What the engine can be asked for beside the panels. */
+export type Question = { verb: 'mixers' } | { verb: 'measure-mixer'; id: string; gpu: boolean };
+
 /** What only the complete engine has. */
 export interface CompleteLab extends Lab {
+  mixers(): Promise<MixerRow[]>;
+  measureMixer(id: string, gpu: boolean): Promise<Measured>;
   startGpu(): Promise<string>;
   loseGpu(): void;
 }
@@ -114,6 +166,7 @@ export type ToWorker =
   | { type: 'cancel' }
   | { type: 'lose-gpu' }
   | { type: 'report'; ticket: number }
+  | { type: 'ask'; ticket: number; question: Question }
   /** The panels sent last are on screen. */
   | { type: 'drawn' }
   /** The panels that are in sight, by id: while settings change only these are sent. */
@@ -130,5 +183,7 @@ export type FromWorker =
   | { type: 'gpu'; ok: boolean; report: string }
   | { type: 'error'; about: string; sentence: string }
   | { type: 'report'; ticket: number; text: string }
+  | { type: 'answer'; ticket: number; value: unknown }
+  | { type: 'no-answer'; ticket: number; sentence: string }
   | { type: 'trap'; sentence: string; gpu: boolean }
   | { type: 'pong' };

@@ -27,6 +27,8 @@ declare module 'virtual:content' {
   export const panels: { id: string; title: string }[];
 }
 declare module '*.md' {
+  /** What stands on the first line. */
+  export const title: string;
   /** Sections by their slug (`idea`, `formula`, `try`, `references`, ...), as HTML made at build time. */
   const sections: Record<string, string>;
   export default sections;

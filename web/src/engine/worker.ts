@@ -6,7 +6,7 @@
  */
 import startFirst, { Lab as FirstLab } from '#first';
 import { compact, type Panel } from '../views/types.ts';
-import type { CompleteLab, FromWorker, Lab, Progress, ToWorker } from './protocol.ts';
+import type { CompleteLab, FromWorker, Lab, Progress, Question, ToWorker } from './protocol.ts';
 
 /** One slice of work. */
 const SLICE_MS = 30;
@@ -123,6 +123,12 @@ function configure(message: Extract<ToWorker, { type: 'configure' }>): void {
   post({ type: 'configured', generation, configured });
 }
 
+/** Asked of the complete engine alone. */
+function answer(question: Question): Promise<unknown> {
+  if (!complete) return Promise.reject(new Error('only the complete engine knows the mixers'));
+  return question.verb === 'mixers' ? complete.mixers() : complete.measureMixer(question.id, question.gpu);
+}
+
 /** What a message asks for; its errors are about `about`. */
 async function handle(message: ToWorker): Promise<void> {
   switch (message.type) {
@@ -161,6 +167,15 @@ async function handle(message: ToWorker): Promise<void> {
       return;
     case 'report':
       post({ type: 'report', ticket: message.ticket, text: lab!.report() });
+      return;
+    case 'ask':
+      try {
+        const value = await within(answer(message.question), CALL_LIMIT_MS);
+        post({ type: 'answer', ticket: message.ticket, value });
+      } catch (error) {
+        if (isTrap(error) || error instanceof NoAnswer) throw error;
+        post({ type: 'no-answer', ticket: message.ticket, sentence: sentenceOf(error) });
+      }
       return;
     case 'sight':
       sight = new Set(message.panels);
@@ -265,7 +280,7 @@ async function serve(): Promise<void> {
         try {
           await handle(message);
         } catch (error) {
-          if (isTrap(error) || message.type === 'start') throw error;
+          if (isTrap(error) || error instanceof NoAnswer || message.type === 'start') throw error;
           const about =
             message.type === 'model' || message.type === 'text'
               ? `${message.type} ${message.id}`

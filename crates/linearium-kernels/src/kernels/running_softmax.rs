@@ -87,12 +87,14 @@ fn cpu(_: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
         for c in 0..width {
             let x = x[row + c];
             let [largest, sum] = [state[2 * c], state[2 * c + 1]];
-            let new = if sum == 0.0 { x } else { largest.max(x) };
+            let first = sum == 0.0;
+            let new = if first { x } else { largest.max(x) };
             let shrink = largest - new;
-            let kept = sum * shrink.exp();
+            // Of the first token it may be infinite.
+            let kept = if first { 0.0 } else { sum * shrink.exp() };
             let own = (x - new).exp();
             let w = own / (kept + own);
-            let g = if sum == 0.0 {
+            let g = if first {
                 0.0
             } else if w < 0.5 {
                 (-w).ln_1p()

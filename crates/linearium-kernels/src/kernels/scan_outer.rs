@@ -6,16 +6,17 @@
 //! write scale w (the step size of Mamba-2); or the output reads S_{t-1} (RWKV-6). `fla/ops/gla/naive.py::naive_recurrent_gla`,
 //! `fla/ops/simple_gla/naive.py`, `mamba_ssm/modules/ssd_minimal.py`.
 //!
-//! The CPU keeps the recurrence. The GPU works in chunks: each chunk's own contribution to the
-//! state, the walk over chunks (one thread a state element), then the outputs; inside a chunk
-//! decays are sums of log-decays between two tokens, never `exp(+L)`. A single chunk is one dispatch.
+//! The CPU keeps the recurrence. The GPU works in chunks: what each chunk gives by itself, the walk
+//! over chunks (one thread for 4 state elements), then the outputs; or all of it in one workgroup
+//! for each head and 64 columns, where that is faster ([`Crossover`]). Inside a chunk decays are
+//! sums of log-decays between two tokens, never `exp(+L)`. A few tokens are the recurrence.
 
 use bytemuck::{Pod, Zeroable};
 use fearless_simd::{Level, Simd, SimdBase, SimdFloat, dispatch};
 
 use super::simd_math::{exp, load, store};
 use crate::random::Random;
-use crate::recording::{Call, Kernel, Params, Stage};
+use crate::recording::{Call, Crossover, Kernel, Params, Stage};
 
 /// Parameters.
 #[repr(C)]
@@ -59,22 +60,56 @@ pub struct ScanOuter {
 /// Tokens in a chunk on the GPU; the same constant stands in the shader.
 pub const CHUNK: usize = 64;
 
+/// How the GPU goes about a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// The recurrence.
+    FewTokens,
+    /// One workgroup walks over all chunks.
+    Fused,
+    /// Chunks side by side, in three passes.
+    Passes,
+}
+
 impl ScanOuter {
-    /// Length of the scratch buffer that a recording of `t` tokens needs: a state a chunk, and
-    /// the sum of the chunk's log-decays.
+    /// Length of the scratch buffer that a recording of `t` tokens needs: for each chunk a state,
+    /// its decays, the scores of 64 x 64 tokens, and the queries.
     pub fn scratch_len(t: usize, heads: usize, key: usize, value: usize) -> usize {
-        t.div_ceil(CHUNK) * heads * (key * value + key)
+        let slot = CHUNK * (CHUNK + key);
+        let chunk = key * value.next_multiple_of(64) + key.next_multiple_of(4) + slot;
+        // In one pass there is a slot for each 64 columns of values and nothing else.
+        heads * (t.div_ceil(CHUNK) * chunk).max(value.div_ceil(64) * slot)
     }
 
     fn chunks(&self) -> u32 {
         self.t.div_ceil(CHUNK as u32)
     }
+
+    fn form(&self, crossover: Crossover) -> Form {
+        match self.t {
+            0..=4 => Form::FewTokens,
+            _ if crossover.walks(self.heads * self.value.div_ceil(64), self.chunks()) => {
+                Form::Fused
+            }
+            _ => Form::Passes,
+        }
+    }
+}
+
+/// The workgroups of a stage, none if the call takes another form.
+fn workgroups(params: &Params, form: Form, of_form: fn(ScanOuter) -> [u32; 3]) -> [u32; 3] {
+    let p: ScanOuter = params.unpack();
+    if p.form(params.crossover()) == form {
+        of_form(p)
+    } else {
+        [0; 3]
+    }
 }
 
 fn canary(seed: u64) -> Call {
     let mut random = Random::new(seed);
-    // Three chunks, the last one ragged; or a single one.
-    let t = [150, 40][(seed / 2 % 2) as usize];
+    // Each form: three chunks, the last one ragged; a single one; a few tokens.
+    let t = [150, 40, 3][(seed % 3) as usize];
     let per_key = (seed % 2) as usize;
     let (heads, groups, key, value) = (2, 1, 13, 11);
     let (q_stride, k_stride, v_stride) = (21, 17, 30);
@@ -94,7 +129,7 @@ fn canary(seed: u64) -> Call {
         has_write_scale: 1,
         scale: 0.28,
         write_factor: 0.9,
-        read_before: (seed / 4 % 2) as u32,
+        read_before: (seed / 6 % 2) as u32,
     };
     Call {
         params: Params::pack(&params),
@@ -123,48 +158,43 @@ pub static KERNEL: Kernel = Kernel {
     canary,
     stages: &[
         Stage {
-            entry: "single_chunk",
+            entry: "few_tokens",
             workgroups: |p| {
-                let p: ScanOuter = p.unpack();
-                if p.chunks() == 1 {
-                    [p.value.div_ceil(64), p.heads, 1]
-                } else {
-                    [0, 1, 1]
-                }
+                workgroups(p, Form::FewTokens, |p| {
+                    [p.value.div_ceil(16), p.heads, p.t.min(1)]
+                })
             },
         },
         Stage {
-            entry: "chunk_state",
+            entry: "fused",
+            workgroups: |p| workgroups(p, Form::Fused, |p| [p.value.div_ceil(64), p.heads, 1]),
+        },
+        Stage {
+            entry: "chunk_parts",
             workgroups: |p| {
-                let p: ScanOuter = p.unpack();
-                if p.chunks() < 2 {
-                    return [0, 1, 1];
-                }
-                [
-                    p.key.div_ceil(64) * p.value.div_ceil(64),
-                    p.heads,
-                    p.chunks(),
-                ]
+                // The tiles of the state, and the scores.
+                workgroups(p, Form::Passes, |p| {
+                    let tiles = p.key.div_ceil(64) * p.value.div_ceil(64);
+                    [tiles + 1, p.heads, p.chunks()]
+                })
             },
         },
         Stage {
             entry: "chunk_pass",
             workgroups: |p| {
-                let p: ScanOuter = p.unpack();
-                if p.chunks() < 2 {
-                    return [0, 1, 1];
-                }
-                super::linear_workgroups((p.heads * p.key * p.value) as usize)
+                workgroups(p, Form::Passes, |p| {
+                    let vectors = p.heads * p.key * p.value.div_ceil(64) * 16;
+                    // 64 threads a group, for which there would be 256 elements.
+                    super::linear_workgroups(4 * vectors as usize)
+                })
             },
         },
         Stage {
             entry: "chunk_out",
             workgroups: |p| {
-                let p: ScanOuter = p.unpack();
-                if p.chunks() < 2 {
-                    return [0, 1, 1];
-                }
-                [p.value.div_ceil(64), p.heads, p.chunks()]
+                workgroups(p, Form::Passes, |p| {
+                    [p.value.div_ceil(64), p.heads, p.chunks()]
+                })
             },
         },
     ],

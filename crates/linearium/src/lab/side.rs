@@ -418,16 +418,17 @@ impl<P: Player> Calibration<P> {
     }
 }
 
-/// Milliseconds a token of a model on one back end: the second of two segments, the first pays
-/// for page faults and shader compilation.
+/// Milliseconds a token of a model on one back end: the best of so many segments; the one before
+/// them pays for page faults and shader compilation.
 pub(super) async fn measure_speed<H: Host>(
     host: &H,
     stack: &Rc<Stack>,
     gpu: bool,
+    rounds: usize,
 ) -> Result<f64, String> {
     let segment = host.segment_tokens(gpu);
     let options = Options {
-        capacity: 2 * segment,
+        capacity: (1 + rounds) * segment,
         ..Options::default()
     };
     let mut session = Session::new(stack.clone(), &options, segment, |layout| {
@@ -435,12 +436,15 @@ pub(super) async fn measure_speed<H: Host>(
     })
     .await?;
     let tokens: Vec<u32> = (0..segment).map(|i| (i % stack.vocab) as u32).collect();
-    let mut start = 0.0;
-    for _ in 0..2 {
-        start = host.now_ms();
+    let mut best = f64::INFINITY;
+    for round in 0..=rounds {
+        let start = host.now_ms();
         session.feed(&tokens, None).await?;
         // A read waits until the passes are done.
         session.player.read(&[(session.plan.losses, 0..2)]).await?;
+        if round > 0 {
+            best = best.min(host.now_ms() - start);
+        }
     }
-    Ok((host.now_ms() - start) / segment as f64)
+    Ok(best / segment as f64)
 }

@@ -38,7 +38,7 @@ pub static DEFINITION: Definition = Definition {
         ("S", "[H, M, V] values in the slots, the state"),
     ],
     ignores: &[NO_STEPS],
-    size: Size::heads_of_64,
+    size: Size::heads_of_64_in_width,
     random,
 };
 
@@ -110,7 +110,8 @@ impl Gsa {
     /// Takes the tensors of `fla/layers/gsa.py` with its feature map `swish`.
     ///
     /// # Errors
-    /// A sentence if a tensor is missing or has another shape.
+    /// A sentence if a tensor is missing or has another shape, or the groups do not divide the
+    /// heads.
     pub fn load(t: &mut Tensors<'_>, size: &Size, options: &Options) -> Result<Gsa, String> {
         let Size {
             width,
@@ -119,6 +120,7 @@ impl Gsa {
             value,
         } = *size;
         let (groups, slots) = (options.groups, options.slots);
+        size.check_groups(groups)?;
         let [q, k, v] = [heads * key, groups * key, groups * value];
         let parts = [
             ("q_proj", q),

@@ -33,7 +33,7 @@ pub static DEFINITION: Definition = Definition {
         ("z", "[T, H] normaliser, the weights of all tokens added up"),
     ],
     ignores: &[NO_STEPS],
-    size: Size::heads_of_64,
+    size: Size::heads_of_64_in_width,
     random,
 };
 
@@ -121,7 +121,8 @@ impl LinearAttention {
     /// Takes the tensors of `fla/layers/linear_attn.py`.
     ///
     /// # Errors
-    /// A sentence if a tensor is missing or has another shape, or the feature map is unknown.
+    /// A sentence if a tensor is missing or has another shape, the groups do not divide the
+    /// heads, or the feature map is unknown.
     pub fn load(
         t: &mut Tensors<'_>,
         size: &Size,
@@ -134,6 +135,7 @@ impl LinearAttention {
             value,
         } = *size;
         let groups = options.groups;
+        size.check_groups(groups)?;
         let of_q = FeatureMap::load(t, options.feature_map, "feature_map_q", key)?;
         let of_k = if options.tied {
             of_q.clone()

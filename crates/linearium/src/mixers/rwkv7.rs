@@ -37,7 +37,7 @@ pub static DEFINITION: Definition = Definition {
         ("S", "[H, K, V] state"),
     ],
     ignores: &[NO_STEPS, NO_WINDOW],
-    size: Size::heads_of_64,
+    size: Size::heads_of_64_in_width,
     random,
 };
 

@@ -1,9 +1,12 @@
-//! Attention over a choice of tokens, softmax over time, and routers.
+//! Attention over a choice of tokens, softmax over time, routers and what they lead to.
 
 use std::mem::offset_of;
 
 use super::{Columns, Planner};
+use crate::kernels::mix::{self, Mix};
+use crate::kernels::reorder::{self, Reorder};
 use crate::kernels::route::{self, Route};
+use crate::kernels::routed_conv::{self, RoutedConv};
 use crate::kernels::running_softmax::{self, RunningSoftmax};
 use crate::kernels::score_attention::{self, ScoreAttention};
 use crate::mixers::Weights;
@@ -126,5 +129,77 @@ impl Planner {
         let writes = [weights.buffer, chosen.buffer];
         self.push(&route::KERNEL, &params, &[x.buffer], &writes);
         [weights, chosen]
+    }
+
+    /// Causal convolution, then SiLU, of the columns of each memory, or of the same columns for
+    /// all, along the tokens that are routed to it, with `weight [C, W]`; gives `[T, memories, C]`,
+    /// 0 where a token is not. `chosen [T, routed]`, whole rows: a memory beyond gets every token.
+    pub fn convolve_routed(
+        &mut self,
+        name: &str,
+        x: Columns,
+        weight: &Weights,
+        memories: usize,
+        chosen: Columns,
+        width: usize,
+    ) -> Columns {
+        let channels = weight.len() / width;
+        let out = self.rows(name, memories * channels);
+        let buffer = self.weight(&format!("{name}.weight"), weight);
+        let tail = self.state(&format!("{name} tail"), memories * channels * (width - 1));
+        self.push(
+            &routed_conv::KERNEL,
+            &RoutedConv {
+                t: 0,
+                memories: memories as u32,
+                channels: channels as u32,
+                width: width as u32,
+                x_stride: x.stride as u32,
+                x_offset: x.offset as u32,
+                shared: (x.width == channels).into(),
+                routed: chosen.width as u32,
+            },
+            &[x.buffer, buffer, chosen.buffer],
+            &[out.buffer, tail],
+        );
+        out
+    }
+
+    /// Sum of what the memories gave, `x [T, memories, width]`, by their weights `[T, routed]`,
+    /// both whole rows; a memory beyond has the weight 1.
+    pub fn mix(&mut self, name: &str, x: Columns, weights: Columns, memories: usize) -> Columns {
+        let out = self.rows(name, x.width / memories);
+        self.push(
+            &mix::KERNEL,
+            &Mix {
+                t: 0,
+                width: out.width as u32,
+                memories: memories as u32,
+                weighted: weights.width as u32,
+            },
+            &[x.buffer, weights.buffer],
+            &[out.buffer],
+        );
+        out
+    }
+
+    /// Rows from the last to the first, or in this order: a row number for each `[T]`. The
+    /// recording must hold all of them.
+    pub fn reorder(&mut self, name: &str, x: Columns, order: Option<&Weights>) -> Columns {
+        let out = self.rows(name, x.width);
+        let buffer = self.optional(&format!("{name}.order"), order);
+        self.push(
+            &reorder::KERNEL,
+            &Reorder {
+                t: 0,
+                width: x.width as u32,
+                x_stride: x.stride as u32,
+                x_offset: x.offset as u32,
+                has_order: order.is_some().into(),
+            },
+            &[x.buffer, buffer],
+            &[out.buffer],
+        );
+        out
     }
 }

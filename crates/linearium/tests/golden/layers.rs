@@ -4,6 +4,8 @@
 mod attention;
 #[path = "layers/delta.rs"]
 mod delta;
+#[path = "layers/memories.rs"]
+mod memories;
 #[path = "layers/outer.rs"]
 mod outer;
 #[path = "layers/softmax.rs"]
@@ -41,6 +43,7 @@ pub fn all() -> Vec<Layer> {
     let families = [
         attention::layers,
         delta::layers,
+        memories::layers,
         outer::layers,
         softmax::layers,
         state_space::layers,

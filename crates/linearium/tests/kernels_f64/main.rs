@@ -3,6 +3,7 @@
 //! all flags, extreme gates, and every cut of the input with the state carried across it.
 
 mod attention;
+mod choice;
 #[cfg(feature = "zoo")]
 mod delta;
 mod gates;

@@ -51,12 +51,30 @@ pub fn layers() -> Vec<Layer> {
         linear_attention::Options {
             feature_map: "elementwise_product",
             sum_norms: [true, false],
+            ..plain.clone()
+        },
+        linear_attention::Options {
+            feature_map: "hedgehog",
+            normalised: true,
+            ..plain.clone()
+        },
+        linear_attention::Options {
+            feature_map: "t2r",
+            tied: true,
+            sum_norms: [false, true],
             ..plain
         },
     ];
+    let half = Size {
+        width: 12,
+        heads: 2,
+        key: 4,
+        value: 6,
+    };
     for (case, options) in linear.iter().enumerate() {
+        let size = if case < 4 { SIZE } else { half };
         all.push(layer("linear_attention", case, |golden| {
-            LinearAttention::load(&mut golden.weights(), &SIZE, options).map(boxed)
+            LinearAttention::load(&mut golden.weights(), &size, options).map(boxed)
         }));
     }
     let size = Size {

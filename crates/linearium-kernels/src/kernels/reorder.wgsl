@@ -1,0 +1,28 @@
+// Rows in another order; see reorder.rs. One thread an element.
+
+struct Params {
+    t: u32,
+    width: u32,
+    x_stride: u32,
+    x_offset: u32,
+    has_order: u32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read> order: array<f32>;
+@group(0) @binding(3) var<storage, read_write> out: array<f32>;
+
+@compute @workgroup_size(256)
+fn reorder(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let i = (group.y * 65535u + group.x) * 256u + local;
+    if i >= p.t * p.width {
+        return;
+    }
+    let t = i / p.width;
+    var row = p.t - 1u - t;
+    if p.has_order == 1u {
+        row = u32(order[t]);
+    }
+    out[i] = x[p.x_offset + row * p.x_stride + i % p.width];
+}
