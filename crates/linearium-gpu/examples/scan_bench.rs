@@ -360,7 +360,11 @@ fn dispatch_seconds(gpu: &Gpu) -> Result<f64, String> {
     let out = layout.scratch("out", 1);
     let mut recording = Recording::default();
     for _ in 0..PASSES {
-        let params = Embed { t: 1, width: 1 };
+        let params = Embed {
+            t: 1,
+            width: 1,
+            halves: 0,
+        };
         recording.push(&embed::KERNEL, &params, &[table, NONE], &[out]);
     }
     let mut player = block_on(GpuPlayer::new(gpu, &layout))?;

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use linearium::lab::{CPU_CHECK, CPU_REPORT, CPU_SEGMENT, Host};
+use linearium::lab::{CPU_CHECK, CPU_REPORT, CPU_SEGMENT, CPU_SEGMENT_PRODUCTS, Host};
 use linearium::number::short;
 use linearium::player::{CpuPlayer, Player};
 use linearium::recording::{BufferId, Layout, Recording};
@@ -72,6 +72,10 @@ pub struct LabHost {
 
 /// Tokens in a recording on the GPU: a dispatch costs as much for few tokens as for many.
 const GPU_SEGMENT: usize = 1024;
+
+/// Products in a recording on a GPU: 30 ms at a trillion a second, far from the two seconds after
+/// which drivers take a GPU to hang.
+const GPU_SEGMENT_PRODUCTS: u64 = 32_000_000_000;
 
 impl LabHost {
     /// A host whose clock gives milliseconds and never goes back. It has no GPU until
@@ -160,6 +164,15 @@ impl Host for LabHost {
 
     fn segment_tokens(&self, gpu: bool) -> usize {
         if gpu { GPU_SEGMENT } else { CPU_SEGMENT }
+    }
+
+    fn segment_products(&self, gpu: bool) -> u64 {
+        let hardware = self.gpu.borrow().as_ref().is_some_and(|g| !g.is_software());
+        if gpu && hardware {
+            GPU_SEGMENT_PRODUCTS
+        } else {
+            CPU_SEGMENT_PRODUCTS
+        }
     }
 
     fn now_ms(&self) -> f64 {

@@ -63,9 +63,13 @@ impl GpuPlayer {
         for info in &layout.buffers {
             let bytes = info.len as u64 * F32;
             if bytes > most {
+                let instead = match info.role {
+                    Role::Weight => "use a model with its weights in f16",
+                    _ => "use a shorter context",
+                };
                 return Err(format!(
                     "The buffer {} needs {bytes} bytes, and this GPU allows {most} in one; \
-                     use a shorter context or go on on the CPU.",
+                     {instead} or go on on the CPU.",
                     info.name
                 ));
             }

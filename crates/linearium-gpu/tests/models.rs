@@ -1,6 +1,9 @@
 //! Whole models on the GPU: the shipped checkpoints against `transformers`, and random models of
 //! every mixer with every change against the CPU player.
 
+#[path = "../../linearium/tests/checkpoints/halves.rs"]
+mod halves;
+
 use std::rc::Rc;
 
 use linearium::mixers::{self, Change};
@@ -157,6 +160,31 @@ fn every_family_gives_the_logits_of_its_library() {
                 assert!(ratio <= 2e-4, "{name} in pieces of {piece} at {p}: {ratio}");
             }
             eprintln!("{name} in pieces of {piece}: {worst:.1e}");
+        }
+    }
+}
+
+/// Packed matrices on the GPU against the same values in f32 on the CPU, for one row and for tiles,
+/// within the bound of the shipped checkpoints.
+#[test]
+fn packed_matrices_give_the_logits_of_their_values() {
+    let gpu = gpu();
+    let options = Options {
+        capacity: 130,
+        ..Options::default()
+    };
+    let tokens: Vec<u32> = (0..130u32).map(|i| (i * 37 + i * i * 11) % 256).collect();
+    for name in ["mamba2-passkey-t128", "llama-text-t256"] {
+        let files = halves::of_shipped(name);
+        let packed = Rc::new(load(&files.config, files.f16).unwrap());
+        let plain = Rc::new(load(&files.config, files.f32).unwrap());
+        assert!(packed.embedding.halves().is_some() && plain.embedding.halves().is_none());
+        let (want, _) = read(&mut on_cpu(&plain, &options, 130), &tokens, 130);
+        for piece in [130, 7, 1] {
+            let (got, _) = read(&mut on_gpu(&gpu, &packed, &options, piece), &tokens, piece);
+            let ratio = rms_ratio(&got, &want);
+            eprintln!("{name} in pieces of {piece}: {ratio:.1e}");
+            assert!(ratio <= 2e-5, "{name} in pieces of {piece}: {ratio}");
         }
     }
 }

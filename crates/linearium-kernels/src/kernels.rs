@@ -15,6 +15,8 @@ pub mod embed;
 pub mod exp_multiply;
 pub mod matmul;
 #[cfg(feature = "zoo")]
+pub mod matmul_half;
+#[cfg(feature = "zoo")]
 pub mod mix;
 #[cfg(feature = "zoo")]
 pub mod normalise;
@@ -63,6 +65,8 @@ pub static ALL: &[&Kernel] = &[
     &embed::KERNEL,
     &exp_multiply::KERNEL,
     &matmul::KERNEL,
+    #[cfg(feature = "zoo")]
+    &matmul_half::KERNEL,
     #[cfg(feature = "zoo")]
     &mix::KERNEL,
     #[cfg(feature = "zoo")]

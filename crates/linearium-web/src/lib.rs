@@ -13,9 +13,10 @@ use std::rc::Rc;
 
 #[cfg(feature = "complete")]
 use js_sys::Promise;
-use js_sys::{Error, Reflect, Uint8Array};
+use js_sys::{Error, Reflect};
 #[cfg(not(feature = "complete"))]
 use linearium::lab::CpuHost as LabHost;
+use linearium::model::config::Config;
 use linearium::model::load::Files;
 use linearium::settings::PROPERTIES;
 #[cfg(feature = "complete")]
@@ -54,11 +55,20 @@ fn error(sentence: String) -> JsValue {
     Error::new(&sentence).into()
 }
 
+/// A checkpoint of which not everything is here yet.
+struct Incoming {
+    id: String,
+    /// Each with room for the whole file, so that it is never copied as it grows.
+    files: Files,
+}
+
 /// The lab, see `linearium::lab::Lab`.
 #[wasm_bindgen]
 pub struct Lab {
     lab: linearium::lab::Lab<Rc<LabHost>>,
     host: Rc<LabHost>,
+    /// A checkpoint on its way.
+    incoming: Option<Incoming>,
     /// Set when the GPU has passed its self-check, until the lab has been told.
     #[cfg(feature = "complete")]
     gpu_passed: Rc<Cell<bool>>,
@@ -74,6 +84,7 @@ impl Lab {
         Lab {
             lab: linearium::lab::Lab::new(host.clone()),
             host,
+            incoming: None,
             #[cfg(feature = "complete")]
             gpu_passed: Rc::default(),
         }
@@ -89,30 +100,99 @@ impl Lab {
         object(&self.lab.configure(query))
     }
 
-    /// Gives a model's files under the id of a need: `config.json`, the files of weights by name,
-    /// and `model.safetensors.index.json` and `tokenizer.json` where there are some; gives one line
-    /// about it.
+    /// Gives a model's two files under the id of a need; gives one line about it.
     ///
     /// # Errors
-    /// An `Error` with one sentence about the files.
+    /// An `Error` with one sentence about the file.
     #[wasm_bindgen(js_name = provideModel)]
     pub fn provide_model(
         &mut self,
         id: &str,
+        config: &[u8],
+        weights: Vec<u8>,
+    ) -> Result<String, JsValue> {
+        let files = Files::pair(config.to_vec(), weights);
+        self.lab.provide_model(id, files).map_err(error)
+    }
+
+    /// Begins a model whose weights come in pieces, with its `config.json`, and with
+    /// `model.safetensors.index.json` and `tokenizer.json` where there are some; one that was begun
+    /// before is dropped.
+    ///
+    /// # Errors
+    /// An `Error` with one sentence about the configuration.
+    #[wasm_bindgen(js_name = beginModel)]
+    pub fn begin_model(
+        &mut self,
+        id: &str,
         config: Option<Vec<u8>>,
-        names: Vec<String>,
-        weights: Vec<Uint8Array>,
         index: Option<Vec<u8>>,
         tokenizer: Option<Vec<u8>>,
-    ) -> Result<String, JsValue> {
-        let weights = weights.into_iter().map(|bytes| bytes.to_vec());
-        let files = Files {
-            config,
-            index,
-            weights: names.into_iter().zip(weights).collect(),
-            tokenizer,
+    ) -> Result<(), JsValue> {
+        self.incoming = None;
+        // What cannot be read is known before gigabytes are.
+        if let Some(config) = &config {
+            Config::read(config).map_err(error)?;
+        }
+        self.incoming = Some(Incoming {
+            id: id.to_owned(),
+            files: Files {
+                config,
+                index,
+                weights: Vec::new(),
+                tokenizer,
+            },
+        });
+        Ok(())
+    }
+
+    /// The next safetensors file of the model that was begun, of so many bytes. Makes the room for
+    /// it or says that there is none.
+    ///
+    /// # Errors
+    /// An `Error` with one sentence about the memory.
+    #[wasm_bindgen(js_name = beginFile)]
+    pub fn begin_file(&mut self, name: &str, bytes: f64) -> Result<(), JsValue> {
+        let Some(incoming) = &mut self.incoming else {
+            return Ok(());
         };
-        self.lab.provide_model(id, files).map_err(error)
+        let mut weights = Vec::new();
+        weights.try_reserve_exact(bytes as usize).map_err(|_| {
+            error(format!(
+                "there is no memory for the {:.0} MB of this safetensors file: close other pages or choose a smaller model",
+                bytes / 1e6
+            ))
+        })?;
+        incoming.files.weights.push((name.to_owned(), weights));
+        Ok(())
+    }
+
+    /// The next piece of the file that was begun; ignored if none was.
+    #[wasm_bindgen(js_name = pushModel)]
+    pub fn push_model(&mut self, piece: &[u8]) {
+        let incoming = self.incoming.as_mut();
+        if let Some((_, weights)) = incoming.and_then(|i| i.files.weights.last_mut()) {
+            weights.extend_from_slice(piece);
+        }
+    }
+
+    /// All pieces are there: the model is checked and made; gives one line about it.
+    ///
+    /// # Errors
+    /// An `Error` with one sentence about the files.
+    #[wasm_bindgen(js_name = finishModel)]
+    pub fn finish_model(&mut self) -> Result<String, JsValue> {
+        let Incoming { id, files } = self
+            .incoming
+            .take()
+            .ok_or_else(|| error("no model was begun: choose its files again".to_owned()))?;
+        self.lab.provide_model(&id, files).map_err(error)
+    }
+
+    /// Drops what has come of a model that is not wanted any more.
+    #[wasm_bindgen(js_name = dropModel)]
+    pub fn drop_model(&mut self) {
+        self.incoming = None;
     }
 
     /// Gives a text under the id of a need.

@@ -104,8 +104,8 @@ pub struct Cost {
     pub state_bytes: usize,
     /// Multiply-adds for the token that comes last.
     pub operations_last: usize,
-    /// Multiply-adds for all tokens together.
-    pub operations_all: usize,
+    /// Multiply-adds for all tokens together; more than the 32 bits of a wasm address.
+    pub operations_all: u64,
 }
 
 /// How a mixer forgets.
@@ -221,11 +221,11 @@ impl Layer {
         self.parameters + for_a_value * self.shape.state
     }
 
-    fn operations_all(&self, t: usize) -> usize {
+    fn operations_all(&self, t: usize) -> u64 {
         // The cache holds 1, 2, ... tokens until the window is full.
-        let full = self.cached(t);
+        let [t, full] = [t, self.cached(t)].map(|n| n as u64);
         let cached = full * (full + 1) / 2 + (t - full) * full;
-        self.operations_without_cache() * t + self.shape.cache_per_token * cached
+        self.operations_without_cache() as u64 * t + self.shape.cache_per_token as u64 * cached
     }
 
     /// The gates of the last of a few random tokens: log-decays, or step sizes.
@@ -264,14 +264,14 @@ impl Layer {
     fn erases(&self, decay: Forgetting) -> &'static str {
         let keeps_all = self.shape.cache_per_token > 0 && self.taps.window == 0;
         match (self.shape.state, self.taps.erase.is_some(), decay.kind) {
-            (0, ..) if keeps_all => "nothing: every token is kept",
+            (0, ..) if keeps_all => "nothing: keeps every token",
             (0, ..) => "what leaves the window",
-            (_, true, "none") => "what is stored under one key",
-            (_, true, _) => "what is stored under one key; everything, by decay",
+            (_, true, "none") => "what one key holds",
+            (_, true, _) => "what one key holds; by decay, all",
             (_, false, "none") => "nothing",
-            (_, false, "head") if decay.from_token => "a whole head, when a token says so",
-            (_, false, _) if decay.from_token => "single channels, when a token says so",
-            _ => "nothing at will: everything fades at a fixed rate",
+            (_, false, "head") if decay.from_token => "a whole head, on demand",
+            (_, false, _) if decay.from_token => "single channels, on demand",
+            _ => "nothing at will: fades at a fixed rate",
         }
     }
 }
@@ -279,13 +279,13 @@ impl Layer {
 impl Forgetting {
     fn new(kind: &'static str, from_token: bool) -> Forgetting {
         let label = match (kind, from_token) {
-            ("head", true) => "one for each head, from the token",
-            ("head", false) => "one for each head, constant",
-            ("key", true) => "one for each key channel, from the token",
-            ("key", false) => "one for each key channel, constant",
-            ("rates", true) => "step from the token × rate of each state",
-            ("rates", false) => "one for each state, constant",
-            ("turning", _) => "complex, one for each state, constant",
+            ("head", true) => "for each head, from the token",
+            ("head", false) => "for each head, constant",
+            ("key", true) => "for each key channel, from the token",
+            ("key", false) => "for each key channel, constant",
+            ("rates", true) => "for each state, by a step from the token",
+            ("rates", false) => "for each state, constant",
+            ("turning", _) => "for each state, complex, constant",
             _ => "none",
         };
         Forgetting {

@@ -1,8 +1,6 @@
 //! Feature maps of linear attention: what stands for the exponential of softmax, applied to every
 //! head of a query or key. `fla/modules/feature_map.py`.
 
-use std::sync::Arc;
-
 use crate::kernels::{normalise, pointwise};
 use crate::mixers::{Planner, Weights};
 use crate::model::tensors::Tensors;
@@ -205,7 +203,7 @@ impl HeadMap {
                 .iter()
                 .flat_map(|f| bias.iter().map(move |&b| (f * f64::from(b)) as f32));
             let of_head: Vec<f32> = of_head.collect();
-            Arc::from(of_head.repeat(groups))
+            Weights::from(of_head.repeat(groups))
         });
         (weight.into(), bias)
     }

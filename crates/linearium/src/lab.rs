@@ -15,7 +15,7 @@ use std::rc::Rc;
 
 use serde::Serialize;
 
-pub use host::{CPU_CHECK, CPU_REPORT, CPU_SEGMENT, CpuHost, Host};
+pub use host::{CPU_CHECK, CPU_REPORT, CPU_SEGMENT, CPU_SEGMENT_PRODUCTS, CpuHost, Host};
 #[cfg(feature = "zoo")]
 pub use measured::{Measured, ReachAtStart, TimePerToken};
 pub use recall::{LENGTHS, MAX_SAMPLES};

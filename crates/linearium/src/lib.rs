@@ -32,5 +32,6 @@ pub mod short_conv;
 #[cfg(feature = "zoo")]
 pub mod step;
 pub mod views;
+mod weights;
 
 pub use linearium_kernels::{kernels, random, recording, spectrum};

@@ -53,18 +53,14 @@ pub mod ssd;
 #[cfg(feature = "zoo")]
 pub mod window_attention;
 
-use std::sync::Arc;
-
 pub use crate::plan::{Columns, Planner};
 use crate::random::Random;
 use crate::recording::BufferId;
 #[cfg(feature = "zoo")]
 pub use crate::step::{Context, StepState, Write};
+pub use crate::weights::Weights;
 
 include!(concat!(env!("OUT_DIR"), "/mixers.rs"));
-
-/// Values of a weight tensor, row-major.
-pub type Weights = Arc<[f32]>;
 
 /// What the registry knows of a mixer before it has weights.
 pub struct Definition {
@@ -146,7 +142,7 @@ pub struct Change {
     pub window: usize,
     /// For each layer and head the step size at or below which a token is skipped; negative for
     /// a head that is left alone (`filter`).
-    pub thresholds: Option<Vec<Arc<[f32]>>>,
+    pub thresholds: Option<Vec<Weights>>,
 }
 
 impl Default for Change {

@@ -152,6 +152,9 @@ pub struct Planner {
     /// True while the passes read a text backwards: what they leave for other layers is kept apart.
     #[cfg(feature = "zoo")]
     pub(crate) backwards: bool,
+    /// Matrices whose words are two halves.
+    #[cfg(feature = "zoo")]
+    packed: Vec<BufferId>,
 }
 
 impl Planner {
@@ -176,6 +179,8 @@ impl Planner {
             left: Vec::new(),
             #[cfg(feature = "zoo")]
             backwards: false,
+            #[cfg(feature = "zoo")]
+            packed: Vec::new(),
         }
     }
 
@@ -207,7 +212,40 @@ impl Planner {
     /// A weight of this layer.
     pub fn weight(&mut self, name: &str, data: &Weights) -> BufferId {
         let name = self.in_layer(name);
-        self.layout.weight(&name, data.clone())
+        self.layout.weight(&name, data.values().clone())
+    }
+
+    /// A matrix of the model for [`Planner::matmul`] and [`Planner::embed`], under its whole name;
+    /// packed if its values are halves.
+    pub fn matrix(&mut self, name: &str, data: &Weights) -> BufferId {
+        #[cfg(feature = "zoo")]
+        if let Some(words) = data.halves() {
+            let id = self.layout.weight(name, words.clone());
+            self.packed.push(id);
+            return id;
+        }
+        self.layout.weight(name, data.values().clone())
+    }
+
+    /// True for a matrix whose words are two halves.
+    #[cfg(feature = "zoo")]
+    fn is_packed(&self, matrix: BufferId) -> bool {
+        self.packed.contains(&matrix)
+    }
+
+    #[cfg(not(feature = "zoo"))]
+    fn is_packed(&self, _: BufferId) -> bool {
+        false
+    }
+
+    /// What multiplies by a matrix.
+    fn product_by(&self, matrix: BufferId) -> &'static Kernel {
+        #[cfg(feature = "zoo")]
+        if self.is_packed(matrix) {
+            return &crate::kernels::matmul_half::KERNEL;
+        }
+        let _ = matrix;
+        &crate::kernels::matmul::KERNEL
     }
 
     /// A weight of this layer that may be absent.

@@ -1,6 +1,7 @@
 //! Players: what plays a [`Recording`] over the buffers of a [`Layout`].
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use fearless_simd::Level;
 
@@ -30,6 +31,8 @@ pub trait Player {
 pub struct CpuPlayer {
     level: Level,
     buffers: Vec<Vec<f32>>,
+    /// What is only read stays where the model has it.
+    weights: Vec<Option<Arc<[f32]>>>,
     states: Vec<usize>,
 }
 
@@ -45,7 +48,7 @@ impl CpuPlayer {
             .buffers
             .iter()
             .map(|b| match (&b.data, b.role) {
-                (Some(data), _) => data.to_vec(),
+                (Some(_), _) => Vec::new(),
                 (None, Role::Scratch) => vec![f32::NAN; b.len],
                 (None, _) => vec![0.0; b.len],
             })
@@ -56,8 +59,23 @@ impl CpuPlayer {
         CpuPlayer {
             level,
             buffers,
+            weights: layout.buffers.iter().map(|b| b.data.clone()).collect(),
             states,
         }
+    }
+
+    fn buffer(&self, id: BufferId) -> &[f32] {
+        let i = id.0 as usize;
+        self.weights[i].as_deref().unwrap_or(&self.buffers[i])
+    }
+
+    /// A buffer that is written to, a copy of its own if it is a weight.
+    fn own(&mut self, id: BufferId) -> &mut Vec<f32> {
+        let i = id.0 as usize;
+        if let Some(data) = self.weights[i].take() {
+            self.buffers[i] = data.to_vec();
+        }
+        &mut self.buffers[i]
     }
 }
 
@@ -71,7 +89,7 @@ impl Player for CpuPlayer {
     }
 
     fn write(&mut self, buffer: BufferId, start: usize, data: &[f32]) -> Result<(), String> {
-        self.buffers[buffer.0 as usize][start..start + data.len()].copy_from_slice(data);
+        self.own(buffer)[start..start + data.len()].copy_from_slice(data);
         Ok(())
     }
 
@@ -88,13 +106,10 @@ impl Player for CpuPlayer {
             // Taken out while they are written: no buffer is both, so the reads stay in place.
             let mut taken: Vec<Vec<f32>> = written
                 .iter()
-                .map(|b| std::mem::take(&mut self.buffers[b.0 as usize]))
+                .map(|b| std::mem::take(self.own(*b)))
                 .collect();
             {
-                let reads: Vec<&[f32]> = read
-                    .iter()
-                    .map(|b| self.buffers[b.0 as usize].as_slice())
-                    .collect();
+                let reads: Vec<&[f32]> = read.iter().map(|b| self.buffer(*b)).collect();
                 let mut writes: Vec<&mut [f32]> = taken.iter_mut().map(Vec::as_mut_slice).collect();
                 (pass.kernel.cpu)(self.level, &pass.params, &reads, &mut writes);
             }
@@ -108,7 +123,7 @@ impl Player for CpuPlayer {
     async fn read(&mut self, parts: &[(BufferId, Range<usize>)]) -> Result<Vec<Vec<f32>>, String> {
         Ok(parts
             .iter()
-            .map(|(b, r)| self.buffers[b.0 as usize][r.clone()].to_vec())
+            .map(|(b, r)| self.buffer(*b)[r.clone()].to_vec())
             .collect())
     }
 }

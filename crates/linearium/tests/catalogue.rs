@@ -51,7 +51,7 @@ fn a_row_says_what_a_model_of_the_mixer_has() {
 #[test]
 fn decay_and_erasing_are_those_of_the_definitions() {
     for (id, kind, from_token, erases) in [
-        ("attention", "none", false, "nothing: every token is kept"),
+        ("attention", "none", false, "nothing: keeps every token"),
         ("retnet", "head", false, "at a fixed rate"),
         ("ssd", "head", true, "a whole head"),
         ("gla", "key", true, "single channels"),
@@ -79,8 +79,8 @@ fn the_cost_of_many_tokens_is_the_sum_of_the_costs_of_one() {
         panic!("three lengths");
     };
     let per_earlier = (middle.operations_last - first.operations_last) / (middle.tokens - 1);
-    let sum: usize = (0..middle.tokens)
-        .map(|t| first.operations_last + t * per_earlier)
+    let sum: u64 = (0..middle.tokens)
+        .map(|t| (first.operations_last + t * per_earlier) as u64)
         .sum();
     assert_eq!(middle.operations_all, sum);
 }

@@ -15,7 +15,8 @@ const MAX_INDEX = 16_000_000;
 const MAX_TOKENIZER = 64_000_000;
 const MAX_TEXT = 50_000_000;
 
-const mebibytes = (bytes: number): string => `${(bytes / 1_048_576).toFixed(bytes < 10_485_760 ? 1 : 0)} MiB`;
+export const mebibytes = (bytes: number): string =>
+  `${(bytes / 1_048_576).toFixed(bytes < 10_485_760 ? 1 : 0)} MiB`;
 
 /** What a file of a model's folder is, by its name. */
 function partOf(name: string): 'index' | 'tokenizer' | 'config' | 'weights' | undefined {
@@ -89,15 +90,12 @@ export class FileDesk {
         kind: 'half',
         sentence: 'The files of weights are here, model.safetensors.index.json is missing: drop it too.',
       };
-    const weights = [];
-    for (const file of this.weights.values())
-      weights.push({ name: file.name, bytes: new Uint8Array(await file.arrayBuffer()) });
     const opened: Opened = {
       kind: 'model',
       name: first.name,
       files: {
         config: await bytesOf(config),
-        weights,
+        weights: [...this.weights.values()],
         index: shards ? await bytesOf(index) : undefined,
         tokenizer: await bytesOf(this.parts.get('tokenizer')),
       },

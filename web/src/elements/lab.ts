@@ -10,7 +10,7 @@ import { Cursor } from '../views/cursor.ts';
 import type { Panel } from '../views/types.ts';
 import type { SettingDetail } from './controls.ts';
 import './controls.ts';
-import { FileDesk } from './files.ts';
+import { FileDesk, mebibytes } from './files.ts';
 import type { LinPanel } from './panel.ts';
 import './panel.ts';
 import './words.ts';
@@ -48,6 +48,7 @@ export class LineariumLab extends LitElement implements EngineListener {
   @state() private compareChosen = false;
   @state() private gpuReport = '';
   @state() private gpuOk?: boolean;
+  @state() private fileRead?: { bytes: number; total: number };
   @state() private missing?: Need['kind'];
   @state() private dropping = false;
   @state() private measuring = false;
@@ -60,6 +61,7 @@ export class LineariumLab extends LitElement implements EngineListener {
   private readonly cursor = new Cursor();
   private readonly themes = new ThemeState();
   private readonly desk = new FileDesk();
+  private modelBefore = '';
   private readonly playback = new Playback((value, commit) => this.set('context', String(value), commit));
   private noticeCount = 0;
   private lastLink = '';
@@ -233,6 +235,10 @@ export class LineariumLab extends LitElement implements EngineListener {
     if (!ok && this.backend === 'gpu') this.tell(`${report} The lab goes on with the CPU.`, false);
   }
 
+  reading(file?: { bytes: number; total: number }): void {
+    this.fileRead = file;
+  }
+
   fileWanted(kind: Need['kind']): void {
     this.missing = kind;
   }
@@ -277,6 +283,8 @@ export class LineariumLab extends LitElement implements EngineListener {
       else if (result.kind === 'half') this.tell(result.sentence, false);
       else if (result.kind === 'model') {
         this.missing = undefined;
+        const before = this.values.get('model') ?? '';
+        if (before !== 'file') this.modelBefore = before;
         this.engine.giveModel(result.files);
         this.set('model', 'file', true);
       } else {
@@ -307,6 +315,13 @@ export class LineariumLab extends LitElement implements EngineListener {
     this.playback.stop();
     this.measuring = false;
     this.engine.cancel();
+  }
+
+  /** Back to the model that was there before the file. */
+  private stopReading(): void {
+    this.engine.stopReading();
+    const model = this.properties.find((p) => p.id === 'model');
+    this.set('model', this.modelBefore || (model?.default ?? ''), true);
   }
 
   private async showReport(): Promise<void> {
@@ -348,6 +363,7 @@ export class LineariumLab extends LitElement implements EngineListener {
     return html`<div class="status">
       <span class="backend"><i class=${p ? 'on' : ''}></i>${p?.backend || 'starting the engine …'}</span>
       <span class="check" title=${this.gpuReport}>${check}</span>
+      ${this.fileRead ? this.readingTemplate(this.fileRead) : nothing}
       <span class="work" ?hidden=${!busy}>
         <progress aria-label="Progress" max=${p?.total || 1} .value=${p?.done ?? 0}></progress>
         <span>${p?.message}</span>
@@ -355,6 +371,18 @@ export class LineariumLab extends LitElement implements EngineListener {
       </span>
       <button class="plain no-print report" @click=${() => void this.showReport()}>Self-check report</button>
     </div>`;
+  }
+
+  private readingTemplate({ bytes, total }: { bytes: number; total: number }): TemplateResult {
+    const what =
+      bytes < total
+        ? `reading the model: ${mebibytes(bytes)} of ${mebibytes(total)}`
+        : 'checking and unpacking the model';
+    return html`<span class="work reading">
+      <progress aria-label="Reading the model" max=${total || 1} .value=${bytes}></progress>
+      <span>${what}</span>
+      <button class="no-print" ?disabled=${bytes >= total} @click=${this.stopReading}>Stop reading</button>
+    </span>`;
   }
 
   private noticesTemplate(): TemplateResult {

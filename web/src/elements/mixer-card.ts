@@ -101,6 +101,7 @@ export class LinMixerCard extends LitElement {
         font-size: 1.06em;
       }
       .scroll {
+        position: relative;
         overflow-x: auto;
       }
       table {

@@ -13,7 +13,6 @@ interface Pill {
   y: number;
 }
 
-const HEIGHT = 280;
 const PILL = { x: 150, width: 104, height: 27, gap: 9 };
 const MIDDLE = 152;
 /** The state, as a matrix of so many drawn cells. */
@@ -21,6 +20,8 @@ const CELLS = 6;
 const CELL = 17;
 const STATE_X = 384;
 const OUT_X = 606;
+/** How far below the middle the way of the bonus leads. */
+const BONUS_DEPTH = 118;
 
 const FADE: Record<MixerRow['decay']['kind'], string> = {
   none: 'kept as it is',
@@ -101,6 +102,7 @@ export class LinMixerStep extends LitElement {
         --read: var(--ink);
       }
       .scroll {
+        position: relative;
         overflow-x: auto;
         scrollbar-width: thin;
       }
@@ -266,7 +268,7 @@ export class LinMixerStep extends LitElement {
         <text class="small" x="540" y=${MIDDLE + 28} text-anchor="middle">sum of weights</text></g>`);
     if (step.bonus)
       parts.push(svg`<g class="write">
-        <path class="wire dash" marker-end="url(#write)" d="M${join.x} ${join.y + 9} C${join.x} ${HEIGHT + 14} 520 ${HEIGHT + 10} 520 ${MIDDLE + 12}" />
+        <path class="wire dash" marker-end="url(#write)" d="M${join.x} ${join.y + 9} C${join.x} ${MIDDLE + 150} 520 ${MIDDLE + 146} 520 ${MIDDLE + 12}" />
         <text class="label" x="530" y=${MIDDLE + 64}>bonus</text></g>
         <g class="read node"><circle cx="520" cy=${MIDDLE} r="9" /><text x="520" y=${MIDDLE + 4} text-anchor="middle">+</text></g>`);
     return svg`${parts}`;
@@ -278,9 +280,12 @@ export class LinMixerStep extends LitElement {
     const pills = pillsOf(row);
     const words = stepWords(row);
     const start = row.step.tail > 0 ? 118 : 58;
+    const half = Math.max(...pills.map((p) => p.y)) - MIDDLE + PILL.height / 2;
+    const above = Math.max(half, (CELLS * CELL) / 2 + 74) + 6;
+    const below = Math.max(half, (CELLS * CELL) / 2 + 52, row.step.bonus ? BONUS_DEPTH : 0) + 6;
     return html`<div class="scroll" tabindex="0" role="region" aria-label="Drawing of one step">
         <svg
-          viewBox="0 0 640 ${HEIGHT}"
+          viewBox="0 ${MIDDLE - above} 640 ${above + below}"
           role="img"
           aria-label=${`One step of ${row.name}: ${words.join(' ')}`}
         >

@@ -66,8 +66,8 @@ const reachWords = ({ reach: { shortest, longest, tokens } }: Measured): string 
 
 const timeColumn = (id: 'cpu' | 'gpu'): Column => ({
   id,
-  title: `Time a token, ${id.toUpperCase()}`,
-  unit: 'µs',
+  title: `Time, ${id.toUpperCase()}`,
+  unit: 'µs a token',
   numeric: true,
   order: (e) => e[id]?.time.usPerToken ?? Infinity,
   plain: (e) => e[id]?.time.usPerToken ?? '',
@@ -85,7 +85,7 @@ const COLUMNS: Column[] = [
   {
     id: 'state',
     title: 'State',
-    unit: 'at 1,024 tokens',
+    unit: 'at 1,024',
     numeric: true,
     order: (e) => counted(e.row).stateBytes,
     plain: (e) => counted(e.row).stateBytes,
@@ -108,7 +108,7 @@ const COLUMNS: Column[] = [
   },
   {
     id: 'operations',
-    title: 'Multiply-adds',
+    title: 'Operations',
     unit: 'a token',
     numeric: true,
     order: (e) => counted(e.row).operationsLast,
@@ -117,8 +117,8 @@ const COLUMNS: Column[] = [
   },
   {
     id: 'reached',
-    title: 'Of the budget',
-    unit: '%',
+    title: 'Budget',
+    unit: '% reached',
     numeric: true,
     order: (e) => e.row.reached ?? 0,
     plain: (e) => (e.row.reached === null ? '' : 100 * e.row.reached),
@@ -140,8 +140,8 @@ const COLUMNS: Column[] = [
   },
   {
     id: 'reach',
-    title: 'Reach at initialisation',
-    unit: 'tokens of 1,024',
+    title: 'Reach',
+    unit: 'at initialisation, of 1,024',
     order: (e) => e.cpu?.reach.longest ?? -1,
     plain: (e) => (e.cpu ? `${e.cpu.reach.shortest} to ${e.cpu.reach.longest}` : ''),
     cell: (e) =>
@@ -159,6 +159,7 @@ export class LinMixerTable extends LitElement {
     base,
     css`
       .scroll {
+        position: relative;
         overflow-x: auto;
         border: 1px solid var(--line);
         border-radius: 8px;
@@ -174,7 +175,7 @@ export class LinMixerTable extends LitElement {
       }
       th,
       td {
-        padding: 0.34rem 0.65rem;
+        padding: 0.3rem 0.6rem;
         text-align: left;
         vertical-align: middle;
         border-bottom: 1px solid var(--line);
@@ -273,6 +274,10 @@ export class LinMixerTable extends LitElement {
       .words {
         white-space: nowrap;
       }
+      .prose {
+        min-width: 9.2rem;
+        font-size: 0.8rem;
+      }
       .quiet {
         color: var(--quiet);
       }
@@ -299,7 +304,7 @@ export class LinMixerTable extends LitElement {
       }
       .bar {
         display: inline-block;
-        min-width: 4.6rem;
+        min-width: 4rem;
         padding: 0.06rem 0.3rem;
         background: linear-gradient(
             to right,
@@ -327,9 +332,6 @@ export class LinMixerTable extends LitElement {
         }
         tr.b th.name {
           background: var(--tint-b);
-        }
-        td {
-          min-width: 4.5rem;
         }
         td.prose {
           min-width: 10rem;

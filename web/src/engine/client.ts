@@ -5,7 +5,7 @@
  *
  * The page opens with a small engine. The complete one is fetched when it is wanted: beside the small
  * one while the GPU is tried, and takes its place when the GPU has passed its self-check; or at once,
- * when a mixer is asked for that the small one does not have, or it cannot read a person's model.
+ * when a mixer is asked for that the small one does not have.
  */
 import wasmUrl from '#first-url';
 import type { Panel } from '../views/types.ts';
@@ -31,6 +31,8 @@ export interface EngineListener {
   progress(progress: Progress): void;
   /** The self-check on the GPU passed, or why there is no GPU. */
   gpu(ok: boolean, report: string): void;
+  /** So much of the person's file has been read; nothing when it is over. */
+  reading(file?: { bytes: number; total: number }): void;
   /** A file of the person is asked for: `model` or `text`. */
   fileWanted(kind: Need['kind']): void;
   /** Something went wrong that the person should know, in one sentence. */
@@ -42,6 +44,8 @@ export interface EngineListener {
 /** A worker that has not answered a ping for this long is hung. */
 const HUNG_MS = 10_000;
 const PING_MS = 2_000;
+/** Files from this size on leave the engine with much memory that it cannot give back. */
+const LARGE_BYTES = 64 << 20;
 /** So many replacements within a minute mean that the input at hand brings the engine down. */
 const MAX_RESTARTS = 3;
 
@@ -70,6 +74,8 @@ async function download(path: string): Promise<Uint8Array> {
   return new Uint8Array(await response.arrayBuffer());
 }
 
+const asksForFile = (query: string): boolean => /(^|&)(b\.)?model=file(&|$)/.test(query);
+
 /** A model with random weights is made by an engine that has its mixer; others are files. */
 const isRandomModel = (need: Need): boolean => need.kind === 'model' && need.id.startsWith('random-');
 
@@ -90,6 +96,8 @@ export class EngineClient {
   private readonly models = new Map<string, Promise<ModelFiles>>();
   private readonly texts = new Map<string, Promise<Uint8Array>>();
   private given = new Set<string>();
+  /** The worker at hand was given a large file. */
+  private large = false;
   private reports = new Map<number, (text: string) => void>();
   private asked = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>();
   private tickets = 0;
@@ -130,6 +138,7 @@ export class EngineClient {
   private listenTo(worker: Worker): void {
     this.worker = worker;
     this.given = new Set();
+    this.large = false;
     this.lastSign = performance.now();
     worker.onmessage = (event: MessageEvent<FromWorker>) => {
       if (worker === this.worker) this.receive(event.data);
@@ -183,7 +192,7 @@ export class EngineClient {
     this.tellAgain(this.gpu);
   }
 
-  /** A mixer or a file is wanted that the first engine does not know. */
+  /** A mixer is wanted that the first engine does not have. */
   private fetchComplete(): void {
     this.candidate?.terminate();
     this.candidate = undefined;
@@ -213,6 +222,8 @@ export class EngineClient {
   /** The state of the lab as the query of its link. Whatever was under way for an older one is dropped. */
   configure(query: string, gpu: boolean): void {
     if (query !== this.query) this.samples = undefined;
+    // The memory of a wasm module only grows: a new engine is what gives it back.
+    if (this.large && !asksForFile(query)) this.renew();
     this.query = query;
     this.gpu = gpu;
     this.generation += 1;
@@ -228,8 +239,28 @@ export class EngineClient {
   giveModel(files: ModelFiles): void {
     this.models.set('file', Promise.resolve(files));
     this.given.delete('model file');
-    if (this.engine === 'first' && files.tokenizer) return this.fetchComplete();
+    // The first engine knows few of the models that people have, and keeps no weights packed.
+    if (this.engine === 'first') this.fetchComplete();
+    else if (this.large) {
+      this.renew();
+      this.tellAgain(this.gpu);
+    }
     void this.answer({ kind: 'model', id: 'file' });
+  }
+
+  /** Stops reading the person's file. */
+  stopReading(): void {
+    this.models.delete('file');
+    this.given.delete('model file');
+    this.send({ type: 'stop-reading' });
+    this.listener.reading();
+  }
+
+  /** A fresh worker with the same engine, told nothing yet. */
+  private renew(): void {
+    this.worker?.terminate();
+    this.start();
+    this.listener.reading();
   }
 
   giveText(bytes: Uint8Array): void {
@@ -309,9 +340,10 @@ export class EngineClient {
         this.listener.gpu(message.ok, message.report);
         break;
       case 'error':
-        // The first engine knows few families: the complete one reads the file, or says what is wrong.
-        if (message.about === 'model file' && this.engine === 'first') return this.fetchComplete();
-        if (message.about === 'model file') this.models.delete('file');
+        if (message.about === 'model file') {
+          this.models.delete('file');
+          this.listener.reading();
+        }
         this.listener.failed(message.sentence);
         break;
       case 'report':
@@ -329,7 +361,12 @@ export class EngineClient {
       case 'trap':
         this.replace(message.sentence, message.gpu);
         break;
+      case 'reading':
+        this.listener.reading(message);
+        break;
       case 'model':
+        if (message.id === 'file') this.listener.reading();
+        break;
       case 'pong':
         break;
     }
@@ -346,7 +383,10 @@ export class EngineClient {
         const files = await this.model(need.id);
         if (worker !== this.worker || this.given.has(key)) return;
         this.given.add(key);
-        this.send({ type: 'model', id: need.id, files });
+        const { weights } = files;
+        const bytes = weights instanceof Uint8Array ? 0 : weights.reduce((sum, file) => sum + file.size, 0);
+        this.large ||= bytes >= LARGE_BYTES;
+        this.send({ type: 'model', id: need.id, ...files });
       } else {
         if (need.id === 'file' && !this.texts.has('file')) return this.listener.fileWanted('text');
         const bytes = await this.text(need.id as TextId);
@@ -367,7 +407,7 @@ export class EngineClient {
       files = Promise.all([
         download(`models/${id}/config.json`),
         download(`models/${id}/model.safetensors`),
-      ]).then(([config, bytes]) => ({ config, weights: [{ name: 'model.safetensors', bytes }] }));
+      ]).then(([config, weights]) => ({ config, weights }));
       this.models.set(id, files);
     }
     return files;
@@ -413,6 +453,7 @@ export class EngineClient {
     this.worker = undefined;
     for (const { reject } of this.asked.values()) reject(new Error(`the engine stopped (${why})`));
     this.asked.clear();
+    this.listener.reading();
     const now = performance.now();
     this.restarts = [...this.restarts.filter((t) => now - t < 60_000), now];
     if (this.restarts.length > MAX_RESTARTS) {

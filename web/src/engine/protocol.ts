@@ -62,31 +62,30 @@ export interface Progress {
   notices: string[];
 }
 
-export type TextId = 'sample' | 'heldout' | 'file';
-
-/** The files of a model, as they lie in its folder. */
+/** A model's files. Weights of the person stay on the disk: the worker reads them in pieces. */
 export interface ModelFiles {
   /** `config.json`; RWKV-7 in its authors' files has none. */
   config?: Uint8Array;
   /** `model.safetensors`, or all files that the index names. */
-  weights: { name: string; bytes: Uint8Array }[];
+  weights: Uint8Array | readonly File[];
   /** `model.safetensors.index.json`. */
   index?: Uint8Array;
   /** `tokenizer.json`. */
   tokenizer?: Uint8Array;
 }
 
+export type TextId = 'sample' | 'heldout' | 'file';
+
 /** What `wasm-pack` writes from `crates/linearium-web`, as far as the page uses it: either engine. */
 export interface Lab {
   configure(query: string): Configured;
-  provideModel(
-    id: string,
-    config: Uint8Array | undefined,
-    names: string[],
-    weights: Uint8Array[],
-    index: Uint8Array | undefined,
-    tokenizer: Uint8Array | undefined,
-  ): string;
+  provideModel(id: string, config: Uint8Array, weights: Uint8Array): string;
+  /** A model whose weights come in pieces: begin, for each file begin and push, push, ...; finish, or drop. */
+  beginModel(id: string, config?: Uint8Array, index?: Uint8Array, tokenizer?: Uint8Array): void;
+  beginFile(name: string, bytes: number): void;
+  pushModel(piece: Uint8Array): void;
+  finishModel(): string;
+  dropModel(): void;
   provideText(id: TextId, bytes: Uint8Array): void;
   advance(budgetMs: number): Promise<Progress>;
   panel(id: string): Panel | undefined;
@@ -160,7 +159,9 @@ export type ToWorker =
   /** `gpu` starts it at once, before there is anything to compute. */
   | { type: 'start'; engine: EngineKind; wasm: WebAssembly.Module | null; gpu: boolean }
   | { type: 'configure'; generation: number; query: string; gpu: boolean }
-  | { type: 'model'; id: string; files: ModelFiles }
+  | ({ type: 'model'; id: string } & ModelFiles)
+  /** The file that is being read is not wanted any more. */
+  | { type: 'stop-reading' }
   | { type: 'text'; id: TextId; bytes: Uint8Array }
   | { type: 'measure'; samples: number }
   | { type: 'cancel' }
@@ -177,6 +178,8 @@ export type FromWorker =
   | { type: 'ready'; properties: Property[] }
   | { type: 'configured'; generation: number; configured: Configured }
   | { type: 'model'; id: string; description: string }
+  /** So much of a file has been read; when it is everything, it is checked and unpacked. */
+  | { type: 'reading'; id: string; bytes: number; total: number }
   /** To be answered with `drawn`. */
   | { type: 'panels'; generation: number; panels: Panel[] }
   | { type: 'progress'; generation: number; progress: Progress }

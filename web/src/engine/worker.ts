@@ -6,7 +6,15 @@
  */
 import startFirst, { Lab as FirstLab } from '#first';
 import { compact, type Panel } from '../views/types.ts';
-import type { CompleteLab, FromWorker, Lab, Progress, Question, ToWorker } from './protocol.ts';
+import type {
+  CompleteLab,
+  FromWorker,
+  Lab,
+  ModelFiles,
+  Progress,
+  Question,
+  ToWorker,
+} from './protocol.ts';
 
 /** One slice of work. */
 const SLICE_MS = 30;
@@ -27,6 +35,9 @@ const CALL_LIMIT_MS = 30_000;
 /** A software device checks its kernels slowly, and nothing waits for it. */
 const GPU_LIMIT_MS = 120_000;
 
+/** A file is read in pieces of this size. */
+const PIECE_BYTES = 8 << 20;
+
 const scope = self as unknown as DedicatedWorkerGlobalScope;
 const post = (message: FromWorker, transfer: Transferable[] = []): void =>
   scope.postMessage(message, transfer);
@@ -40,7 +51,17 @@ let lab: Lab | undefined;
 let complete: CompleteLab | undefined;
 let generation = 0;
 let query = '';
-let inbox: ToWorker[] = [];
+/** Something that the lab is asked for between two slices of work, and who waits for it. */
+interface Task {
+  type: 'task';
+  run: () => void;
+  settle: (error?: unknown) => void;
+}
+type Message = ToWorker | Task;
+
+let inbox: Message[] = [];
+/** Counts the files that were begun to be read: only the last one goes on. */
+let reading = 0;
 let running = false;
 let dead = false;
 
@@ -129,24 +150,83 @@ function answer(question: Question): Promise<unknown> {
   return question.verb === 'mixers' ? complete.mixers() : complete.measureMixer(question.id, question.gpu);
 }
 
+/** Asks the lab for something when it is free: it takes one call at a time. */
+function whenFree(run: () => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    inbox.push({ type: 'task', run, settle: (error) => (error === undefined ? resolve() : reject(error)) });
+    void serve();
+  });
+}
+
+/** The model is there: its facts are known now, and with them what of the settings fits it. */
+function tellModel(id: string, description: string): void {
+  post({ type: 'model', id, description });
+  post({ type: 'configured', generation, configured: lab!.configure(query) });
+  working = true;
+}
+
+/** Reads files piece by piece, while the lab goes on with what it has. */
+async function readModel(id: string, files: ModelFiles, weights: readonly File[]): Promise<void> {
+  reading += 1;
+  const mine = reading;
+  const total = weights.reduce((sum, file) => sum + file.size, 0);
+  let read = 0;
+  try {
+    await whenFree(() => lab!.beginModel(id, files.config, files.index, files.tokenizer));
+    for (const file of weights) {
+      await whenFree(() => lab!.beginFile(file.name, file.size));
+      for (let at = 0; at < file.size; at += PIECE_BYTES) {
+        post({ type: 'reading', id, bytes: read + at, total });
+        let piece: Uint8Array;
+        try {
+          piece = new Uint8Array(await file.slice(at, at + PIECE_BYTES).arrayBuffer());
+        } catch {
+          throw new Error('the file cannot be read any more, it was changed or moved: choose it again');
+        }
+        if (mine !== reading) return;
+        await whenFree(() => lab!.pushModel(piece));
+        if (mine !== reading) return;
+      }
+      read += file.size;
+    }
+    post({ type: 'reading', id, bytes: total, total });
+    await whenFree(() => tellModel(id, lab!.finishModel()));
+  } catch (error) {
+    if (mine !== reading || dead || isTrap(error)) return;
+    lab?.dropModel();
+    post({ type: 'error', about: `model ${id}`, sentence: sentenceOf(error) });
+  }
+}
+
+function giveModel(id: string, files: ModelFiles): void {
+  const { config, weights } = files;
+  if (weights instanceof Uint8Array) tellModel(id, lab!.provideModel(id, config!, weights));
+  else void readModel(id, files, weights);
+}
+
 /** What a message asks for; its errors are about `about`. */
-async function handle(message: ToWorker): Promise<void> {
+async function handle(message: Message): Promise<void> {
   switch (message.type) {
+    case 'task':
+      try {
+        message.run();
+        message.settle();
+      } catch (error) {
+        message.settle(error);
+        if (isTrap(error)) throw error;
+      }
+      return;
     case 'start':
       return start(message);
     case 'configure':
       return configure(message);
-    case 'model': {
-      const { config, weights, index, tokenizer } = message.files;
-      const names = weights.map((file) => file.name);
-      const bytes = weights.map((file) => file.bytes);
-      const description = lab!.provideModel(message.id, config, names, bytes, index, tokenizer);
-      post({ type: 'model', id: message.id, description });
-      // Its facts are known now, and with them what of the settings fits it.
-      post({ type: 'configured', generation, configured: lab!.configure(query) });
-      working = true;
+    case 'model':
+      giveModel(message.id, message);
       return;
-    }
+    case 'stop-reading':
+      reading += 1;
+      lab!.dropModel();
+      return;
     case 'text':
       lab!.provideText(message.id, message.bytes);
       working = true;
@@ -187,7 +267,7 @@ async function handle(message: ToWorker): Promise<void> {
 }
 
 /** Messages to be handled now, oldest first, without settings that a newer one replaces. */
-function takeMessages(): ToWorker[] {
+function takeMessages(): Message[] {
   if (!lab) {
     const start = inbox.filter((m) => m.type === 'start');
     inbox = inbox.filter((m) => m.type !== 'start');
@@ -197,8 +277,8 @@ function takeMessages(): ToWorker[] {
   const waitForAnswer =
     working && !answered && !drawing && performance.now() - configuredAt < FIRST_ANSWER_MS;
   const newest = inbox.findLastIndex((m) => m.type === 'configure');
-  const taken: ToWorker[] = [];
-  const kept: ToWorker[] = [];
+  const taken: Message[] = [];
+  const kept: Message[] = [];
   inbox.forEach((message, i) => {
     if (message.type !== 'configure') taken.push(message);
     else if (i === newest) (waitForAnswer ? kept : taken).push(message);

@@ -8,5 +8,6 @@ mod hostile;
 mod independent;
 mod logits;
 mod mamba2_f64;
+mod mixers;
 mod probes;
 mod program;

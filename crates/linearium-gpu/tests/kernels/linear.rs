@@ -47,7 +47,11 @@ fn embeddings_are_copies() {
         let (width, vocab) = (37, 300);
         calls.push(
             &embed::KERNEL,
-            &Embed { t, width },
+            &Embed {
+                t,
+                width,
+                halves: 0,
+            },
             vec![
                 normals(vocab * width, 1.0),
                 (0..t).map(|_| below(vocab) as f32).collect(),

@@ -29,7 +29,7 @@ pub struct Matmul {
 }
 
 /// Rows from which on the shader works in tiles of 64.
-const TILED: u32 = 16;
+pub(super) const TILED: u32 = 16;
 
 fn canary(seed: u64) -> Call {
     let mut random = Random::new(seed);
@@ -92,19 +92,51 @@ pub static KERNEL: Kernel = Kernel {
 .of_this_build();
 
 fn cpu(level: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
-    dispatch!(level, simd => matmul(simd, &params.unpack(), reads, writes));
+    dispatch!(level, simd => {
+        let (p, [x, w, bias, residual]) = (params.unpack::<Matmul>(), reads) else {
+            unreachable!()
+        };
+        let rows = Plain { w, k: p.k as usize };
+        matmul(simd, &p, rows, [x, bias, residual], writes);
+    });
 }
 
-/// Every result is a sum over k in order, so that a row's does not depend on the rows beside it.
+/// Where the rows of W, of K values each, come from.
+pub(super) trait Rows {
+    /// Some four of them.
+    fn four(&mut self, rows: [usize; 4]) -> [&[f32]; 4];
+}
+
+/// W as it lies in memory.
+struct Plain<'a> {
+    w: &'a [f32],
+    k: usize,
+}
+
+impl Rows for Plain<'_> {
+    #[inline(always)]
+    fn four(&mut self, rows: [usize; 4]) -> [&[f32]; 4] {
+        rows.map(|row| &self.w[row * self.k..][..self.k])
+    }
+}
+
+/// Reads x, bias, residual. Every result is a sum over k in order, so that a row's does not depend
+/// on the rows beside it.
 #[inline(always)]
-fn matmul<S: Simd>(simd: S, p: &Matmul, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+pub(super) fn matmul<S: Simd>(
+    simd: S,
+    p: &Matmul,
+    w: impl Rows,
+    reads: [&[f32]; 3],
+    writes: &mut [&mut [f32]],
+) {
     // Rows of x by vectors of columns: as many sums as the registers hold (16; 32 with AVX-512)
     // beside a row of the panel, a value of x and, without fused multiply-add, a product.
     match (p.t, S::f32s::LEN) {
-        (0..4, _) => tiles::<S, 1, 4>(simd, p, reads, writes),
-        (_, 4) => tiles::<S, 4, 2>(simd, p, reads, writes),
-        (_, 8) => tiles::<S, 4, 3>(simd, p, reads, writes),
-        _ => tiles::<S, 8, 3>(simd, p, reads, writes),
+        (0..4, _) => tiles::<S, 1, 4>(simd, p, w, reads, writes),
+        (_, 4) => tiles::<S, 4, 2>(simd, p, w, reads, writes),
+        (_, 8) => tiles::<S, 4, 3>(simd, p, w, reads, writes),
+        _ => tiles::<S, 8, 3>(simd, p, w, reads, writes),
     }
 }
 
@@ -113,12 +145,10 @@ fn matmul<S: Simd>(simd: S, p: &Matmul, reads: &[&[f32]], writes: &mut [&mut [f3
 fn tiles<S: Simd, const ROWS: usize, const VECTORS: usize>(
     simd: S,
     p: &Matmul,
-    reads: &[&[f32]],
+    mut w: impl Rows,
+    [x, bias, residual]: [&[f32]; 3],
     writes: &mut [&mut [f32]],
 ) {
-    let [x, w, bias, residual] = reads else {
-        unreachable!()
-    };
     let [y] = writes else { unreachable!() };
     let (t_len, k, n, lanes) = (p.t as usize, p.k as usize, p.n as usize, S::f32s::LEN);
     // ROWS rows of x side by side, so that one pointer serves a tile.
@@ -140,7 +170,7 @@ fn tiles<S: Simd, const ROWS: usize, const VECTORS: usize>(
     for first in (0..n).step_by(width) {
         let columns = first..n.min(first + width);
         for c in (0..width * k.min(1)).step_by(4) {
-            let rows = std::array::from_fn(|i| &w[(first + c + i).min(n - 1) * k..][..k]);
+            let rows = w.four(std::array::from_fn(|i| (first + c + i).min(n - 1)));
             transpose(simd, rows, &mut panel[c..], width);
         }
         let mut biases = [S::f32s::splat(simd, 0.0); VECTORS];

@@ -2,12 +2,17 @@
 
 use std::rc::Rc;
 
+use crate::model::stack::Stack;
 use crate::player::{CpuPlayer, Player};
 use crate::recording::Layout;
 
 /// Tokens in a recording on the CPU: large enough for the matrix products, small enough that a
 /// slice of work stays short.
 pub const CPU_SEGMENT: usize = 256;
+/// What [`Host::segment_products`] says of the CPU: a third of a second at 6 billion a second.
+pub const CPU_SEGMENT_PRODUCTS: u64 = 2_000_000_000;
+/// So few tokens share the unpacking of a matrix at least.
+const MIN_SEGMENT: usize = 4;
 /// What [`Host::self_check`] says where no GPU was checked.
 pub const CPU_CHECK: &str = "runs on the CPU, whose kernels are the reference";
 /// What a host reports where no GPU was checked.
@@ -23,10 +28,22 @@ pub trait Host {
     async fn player(&self, gpu: bool, layout: Layout) -> Result<Self::Player, String>;
     /// The most tokens that one recording should have on this back end.
     fn segment_tokens(&self, gpu: bool) -> usize;
+    /// Products of a weight and a value that one recording may have, so that a slice of work stays
+    /// short with a large model.
+    fn segment_products(&self, _gpu: bool) -> u64 {
+        CPU_SEGMENT_PRODUCTS
+    }
     /// Milliseconds on a clock that never goes back.
     fn now_ms(&self) -> f64;
     /// Result of the self-check of the kernels, for people.
     fn self_check(&self) -> String;
+}
+
+/// The most tokens that a recording of this model should have.
+pub(super) fn segment<H: Host>(host: &H, stack: &Stack, gpu: bool) -> usize {
+    let by_work = host.segment_products(gpu) / stack.parameters().max(1) as u64;
+    host.segment_tokens(gpu)
+        .min((by_work as usize).max(MIN_SEGMENT))
 }
 
 /// A host that something else holds on to as well.
@@ -39,6 +56,10 @@ impl<H: Host> Host for Rc<H> {
 
     fn segment_tokens(&self, gpu: bool) -> usize {
         (**self).segment_tokens(gpu)
+    }
+
+    fn segment_products(&self, gpu: bool) -> u64 {
+        (**self).segment_products(gpu)
     }
 
     fn now_ms(&self) -> f64 {

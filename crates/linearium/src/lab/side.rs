@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::host::Host;
+use super::host::{Host, segment};
 use super::input;
 use crate::mixers::{Change, Weights};
 use crate::model::session::{Options, Session};
@@ -292,7 +292,7 @@ async fn session<H: Host>(
         tapped_layer,
         normalise_at: wanted.settings.integer("normalise-at") as usize,
     };
-    let segment = host.segment_tokens(wanted.gpu);
+    let segment = segment(host, &wanted.stack, wanted.gpu);
     Session::new(wanted.stack.clone(), &options, segment, |layout| {
         host.player(wanted.gpu, layout)
     })
@@ -426,7 +426,7 @@ pub(super) async fn measure_speed<H: Host>(
     gpu: bool,
     rounds: usize,
 ) -> Result<f64, String> {
-    let segment = host.segment_tokens(gpu);
+    let segment = segment(host, stack, gpu);
     let options = Options {
         capacity: (1 + rounds) * segment,
         ..Options::default()
@@ -435,6 +435,7 @@ pub(super) async fn measure_speed<H: Host>(
         host.player(gpu, layout)
     })
     .await?;
+    let segment = session.next_segment(segment);
     let tokens: Vec<u32> = (0..segment).map(|i| (i % stack.vocab) as u32).collect();
     let mut best = f64::INFINITY;
     for round in 0..=rounds {

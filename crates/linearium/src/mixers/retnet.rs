@@ -5,8 +5,6 @@
 //! `out = W_o (RMSNorm(o) * silu(W_g u))`. Official code: flash-linear-attention
 //! `fla/layers/multiscale_retention.py`, `fla/ops/retention/naive.py`.
 
-use std::sync::Arc;
-
 #[cfg(feature = "zoo")]
 use super::{Context, StepState, Write};
 use super::{Definition, Mixer, NO_STEPS, Planner, Shape, Size, Taps, Weights};
@@ -206,7 +204,7 @@ impl Mixer for RetNet {
         let [q, k] = p
             .rotate("rotated", qk, (self.key, self.key), self.theta)
             .split([keys, keys]);
-        let gammas: Weights = Arc::from_iter(log_gammas(self.heads).iter().map(|&g| g as f32));
+        let gammas: Weights = log_gammas(self.heads).iter().map(|&g| g as f32).collect();
         let gammas = Columns::same(p.weight("log_gamma", &gammas), self.heads);
         let shift = Activation {
             shift: p.change.log_decay_shift,

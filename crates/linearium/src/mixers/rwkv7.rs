@@ -307,12 +307,7 @@ impl Rwkv7 {
     fn plan_value(&self, p: &mut Planner, xv: Columns) -> Columns {
         let (Some(lora), Some(first)) = (&self.v_lora, p.left(FIRST_VALUE)) else {
             let v = p.gates(FIRST_VALUE, self.v_proj.len() / xv.width);
-            let weight = p.weight("v.weight", &self.v_proj);
-            p.matmul(
-                xv,
-                [weight, crate::recording::NONE, crate::recording::NONE],
-                v,
-            );
+            p.project_into("v", &self.v_proj, None, xv, v);
             p.leave(FIRST_VALUE, v);
             return v;
         };

@@ -5,8 +5,6 @@
 //! `out = W_out (y * silu(z))`. Official code: `mamba_ssm/modules/mamba_simple.py`,
 //! `mamba_ssm/ops/selective_scan_interface.py::selective_scan_ref`.
 
-use std::sync::Arc;
-
 #[cfg(feature = "zoo")]
 use super::{Context, StepState, Write};
 use super::{Decay, Definition, Mixer, Planner, Shape, Size, Taps, Weights};
@@ -129,7 +127,7 @@ fn random(size: &Size, random: &mut Random) -> Box<dyn Mixer> {
             .normals(channels * rank, (rank as f64).sqrt().recip() * 0.58)
             .into(),
         dt_bias: dt_bias.into(),
-        a: Arc::from_iter(a),
+        a: Weights::from_iter(a),
         skip: vec![1.0; channels].into(),
         out_proj: random
             .normals(size.width * channels, (channels as f64).sqrt().recip())
@@ -256,7 +254,7 @@ impl Mixer for S6 {
         let y = p.swiglu("gated", z, y);
         p.project_out(&self.out_proj, self.out_bias.as_ref(), y);
         let mean_rate = |a: &[f32]| a.iter().sum::<f32>() / n as f32;
-        let rates = Arc::from_iter(self.a.chunks_exact(n).map(mean_rate));
+        let rates = self.a.chunks_exact(n).map(mean_rate).collect();
         Taps {
             heads_per_group: e,
             write_scale: Some(dt),

@@ -15,7 +15,6 @@ mod sharded;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 
 use serde::Deserialize;
 
@@ -24,6 +23,7 @@ use self::header::{Entry, Header};
 #[cfg(feature = "zoo")]
 pub use self::sharded::{Index, MAX_INDEX_BYTES};
 use super::json::quote;
+use crate::mixers::Weights;
 
 /// A dense tensor in f32, row-major.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,7 +31,7 @@ pub struct Tensor {
     /// Lengths of the dimensions, the slowest first.
     pub shape: Vec<usize>,
     /// All elements, as many as the product of `shape`.
-    pub data: Arc<[f32]>,
+    pub data: Weights,
 }
 
 /// A safetensors file, or the parts of a sharded one, whose headers have been read and checked as a
@@ -156,8 +156,8 @@ impl Checkpoint {
         }
     }
 
-    /// The tensor `name`, which must have this shape and only finite values, converted to f32.
-    /// Allocates the result and nothing else.
+    /// The tensor `name`, which must have this shape and only finite values, converted to f32; a
+    /// large matrix of halves stays as it is. Allocates the result and nothing else.
     ///
     /// # Errors
     /// Those of [`Checkpoint::expect`], and one sentence with place and number of values that are
@@ -165,12 +165,18 @@ impl Checkpoint {
     pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<Tensor, String> {
         self.expect(name, shape)?;
         let stored = self.raw(name).unwrap_or_default();
-        let data: Arc<[f32]> = match self.dtype(name) {
+        let data: Weights = match self.dtype(name) {
+            #[cfg(feature = "zoo")]
+            Some(Dtype::F16) if stays_packed(stored, shape) => halves(stored),
             Some(Dtype::F16) => convert(stored, |b| f16_to_f32(u16::from_le_bytes(b))),
             Some(Dtype::Bf16) => convert(stored, |b| bf16_to_f32(u16::from_le_bytes(b))),
             _ => convert(stored, f32::from_le_bytes),
         };
-        if let Some(first) = data.iter().position(|x| !x.is_finite()) {
+        #[cfg(feature = "zoo")]
+        let known_finite = data.halves().is_some();
+        #[cfg(not(feature = "zoo"))]
+        let known_finite = false;
+        if !known_finite && let Some(first) = data.iter().position(|x| !x.is_finite()) {
             let count = data.iter().filter(|x| !x.is_finite()).count();
             let what = if data[first].is_nan() {
                 "not a number (NaN)"
@@ -240,9 +246,40 @@ pub(super) fn no_others<'a>(
 }
 
 /// Converts little-endian elements of `N` bytes in one allocation: the length is known exactly.
-fn convert<const N: usize>(stored: &[u8], element: impl Fn([u8; N]) -> f32) -> Arc<[f32]> {
+fn convert<const N: usize>(stored: &[u8], element: impl Fn([u8; N]) -> f32) -> Weights {
     let (chunks, _) = stored.as_chunks::<N>();
     chunks.iter().map(|b| element(*b)).collect()
+}
+
+/// Values from which on a matrix of halves stays packed: for a small one the words that are saved
+/// are not worth unpacking them again and again.
+#[cfg(feature = "zoo")]
+const MIN_PACKED: usize = 1 << 15;
+
+/// True for a large matrix of finite halves whose rows are whole words.
+#[cfg(feature = "zoo")]
+fn stays_packed(stored: &[u8], shape: &[usize]) -> bool {
+    let &[rows, columns] = shape else {
+        return false;
+    };
+    let (halves, _) = stored.as_chunks::<2>();
+    rows * columns >= MIN_PACKED
+        && columns.is_multiple_of(2)
+        && halves
+            .iter()
+            .all(|h| u16::from_le_bytes(*h) & 0x7c00 != 0x7c00)
+}
+
+/// Words of two halves, in one allocation.
+#[cfg(feature = "zoo")]
+fn halves(stored: &[u8]) -> Weights {
+    let (words, _) = stored.as_chunks::<4>();
+    Weights::of_halves(
+        words
+            .iter()
+            .map(|w| f32::from_bits(u32::from_le_bytes(*w)))
+            .collect(),
+    )
 }
 
 /// IEEE half precision to single precision, exactly.

@@ -34,9 +34,10 @@ pub const MAX_LAYERS: usize = 1_000;
 pub const MAX_VOCABULARY: usize = 1 << 20;
 /// The most taps of a causal convolution; the published models have four.
 pub const MAX_CONV_KERNEL: usize = 64;
-/// The most parameters: their f32 must fit the address space, which has 4 GiB in wasm.
+/// The most parameters: their f32 and the file must fit the address space together, which has
+/// 4 GiB in wasm.
 pub const MAX_PARAMETERS: u64 = if cfg!(target_pointer_width = "32") {
-    1 << 28
+    3 << 27
 } else {
     1 << 34
 };

@@ -60,7 +60,9 @@ impl<P: Player> Session<P> {
     where
         F: Future<Output = Result<P, String>>,
     {
-        let segment = segment.clamp(1, options.capacity.max(1));
+        let segment = segment
+            .clamp(1, options.capacity.max(1))
+            .min(stack.longest_segment());
         let mut plan = stack.plan(
             segment,
             options.capacity,

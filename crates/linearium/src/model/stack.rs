@@ -5,7 +5,6 @@
 use super::feed_forward;
 use super::tensors::Tensors;
 use crate::kernels::cross_entropy::{self, CrossEntropy};
-use crate::kernels::embed::{self, Embed};
 #[cfg(feature = "zoo")]
 use crate::kernels::normalise;
 use crate::mixers::{self, Change, Mixer, Size, Taps, Weights};
@@ -134,6 +133,9 @@ pub struct Stack {
     pub tokenizer: Option<Box<dyn TextTokens>>,
 }
 
+/// The most logits of one recording: 64 MiB, half of what every GPU binds.
+const MAX_LOGITS: usize = 1 << 24;
+
 impl Stack {
     /// A byte model of one mixer with random weights: 2 layers, width 128, the mixer's usual size.
     pub fn random(definition: &mixers::Definition, seed: u64) -> Stack {
@@ -226,6 +228,11 @@ impl Stack {
             .sum::<usize>()
     }
 
+    /// The most tokens that one recording may have, by the size of the logits.
+    pub fn longest_segment(&self) -> usize {
+        (MAX_LOGITS / self.vocab.max(1)).max(1)
+    }
+
     /// True if a layer keeps a cache that grows with the context.
     pub fn has_cache(&self) -> bool {
         self.blocks
@@ -275,23 +282,15 @@ impl Stack {
         let d = self.width;
         let tokens = p.layout.input("tokens", segment);
         let targets = p.layout.input("targets", segment);
-        let embedding = p.layout.weight("embedding", self.embedding.clone());
+        let embedding = p.matrix("embedding", &self.embedding);
         let head = match &self.head {
-            Some(head) => p.layout.weight("head", head.clone()),
+            Some(head) => p.matrix("head", head),
             None => embedding,
         };
         let streams = ["residual 0", "residual 1"].map(|name| p.layout.scratch(name, segment * d));
         let logits = p.layout.scratch("logits", segment * self.vocab);
         let losses = p.layout.scratch("losses", segment * 2);
-        p.push(
-            &embed::KERNEL,
-            &Embed {
-                t: 0,
-                width: d as u32,
-            },
-            &[embedding, tokens],
-            &[streams[0]],
-        );
+        p.embed(embedding, tokens, streams[0], d);
         // Every layer reads one stream and writes the other.
         let [mut x, mut next] = streams;
         let mut taps = Vec::new();

@@ -4,8 +4,6 @@
 //! for is also the list that a file is checked against before any value is read. So no name and no
 //! shape stands in two places.
 
-use std::sync::Arc;
-
 use super::checkpoint::Checkpoint;
 use crate::mixers::Weights;
 
@@ -147,7 +145,7 @@ impl<'a> Tensors<'a> {
                     required: true,
                     other_names: other_names.to_vec(),
                 });
-                Ok(Arc::default())
+                Ok(Weights::default())
             }
         }
     }
@@ -222,11 +220,11 @@ impl<'a> Tensors<'a> {
     /// # Errors
     /// As [`Tensors::take`].
     pub fn stacked(&mut self, parts: &[(&str, usize)], width: usize) -> Result<Weights, String> {
-        let mut out = Vec::new();
-        for (name, rows) in parts {
-            out.extend_from_slice(&self.take(&format!("{name}.weight"), &[*rows, width])?);
-        }
-        Ok(out.into())
+        let parts = parts
+            .iter()
+            .map(|(name, rows)| self.take(&format!("{name}.weight"), &[*rows, width]))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Weights::stacked(&parts))
     }
 
     /// Takes their biases, one after the other, if the configuration says that there are some.
@@ -251,7 +249,7 @@ impl<'a> Tensors<'a> {
 
 /// A = -exp(A_log), the rates of decay of Mamba.
 pub fn rates(a_log: &Weights) -> Weights {
-    Arc::from_iter(a_log.iter().map(|a| -a.exp()))
+    a_log.iter().map(|a| -a.exp()).collect()
 }
 
 /// Rows in blocks of `block` values, each block `times` times: the keys of a group for all its

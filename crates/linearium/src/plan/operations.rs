@@ -3,7 +3,8 @@
 use super::{Columns, Planner};
 use crate::kernels::activate::{self, Activate};
 use crate::kernels::causal_conv::{self, CausalConv};
-use crate::kernels::matmul::{self, Matmul};
+use crate::kernels::embed::{self, Embed};
+use crate::kernels::matmul::Matmul;
 use crate::kernels::rms_norm::{self as norm, RmsNorm};
 use crate::kernels::rotary::{self, Rotary};
 use crate::kernels::scaled_add::{self, ScaledAdd};
@@ -58,20 +59,34 @@ impl Planner {
         x: Columns,
     ) -> Columns {
         let out = self.rows(name, weight.len() / x.width);
+        self.project_into(name, weight, bias, x, out);
+        out
+    }
+
+    /// The same into whole rows that are there already.
+    pub fn project_into(
+        &mut self,
+        name: &str,
+        weight: &Weights,
+        bias: Option<&Weights>,
+        x: Columns,
+        out: Columns,
+    ) {
+        let full_name = self.in_layer(&format!("{name}.weight"));
         let buffers = [
-            self.weight(&format!("{name}.weight"), weight),
+            self.matrix(&full_name, weight),
             self.optional(&format!("{name}.bias"), bias),
             NONE,
         ];
         self.matmul(x, buffers, out);
-        out
     }
 
     /// The last operation of a layer: `residual + x W^T + bias`, W `[D, K]`.
     pub fn project_out(&mut self, weight: &Weights, bias: Option<&Weights>, x: Columns) {
         let width = weight.len() / x.width;
+        let full_name = self.in_layer("out.weight");
         let buffers = [
-            self.weight("out.weight", weight),
+            self.matrix(&full_name, weight),
             self.optional("out.bias", bias),
             self.io.residual,
         ];
@@ -81,7 +96,7 @@ impl Planner {
     /// `out = x W^T (+ bias) (+ residual)` for declared buffers.
     pub fn matmul(&mut self, x: Columns, [weight, bias, residual]: [BufferId; 3], out: Columns) {
         self.push(
-            &matmul::KERNEL,
+            self.product_by(weight),
             &Matmul {
                 t: 0,
                 k: x.width as u32,
@@ -93,6 +108,21 @@ impl Planner {
             },
             &[x.buffer, weight, bias, residual],
             &[out.buffer],
+        );
+    }
+
+    /// `out[t] = table[tokens[t]]`, rows of this width.
+    pub fn embed(&mut self, table: BufferId, tokens: BufferId, out: BufferId, width: usize) {
+        let halves = self.is_packed(table).into();
+        self.push(
+            &embed::KERNEL,
+            &Embed {
+                t: 0,
+                width: width as u32,
+                halves,
+            },
+            &[table, tokens],
+            &[out],
         );
     }
 

@@ -6,8 +6,6 @@
 //! whose writes are decayed by the window. So a window is one more scan, on both players, and no
 //! ring of states is kept. The paper gives no code for it.
 
-use std::sync::Arc;
-
 use super::{Columns, Planner};
 use crate::kernels::exp_multiply::{self, ExpMultiply};
 use crate::kernels::scan_outer::{self, ScanOuter};
@@ -119,7 +117,7 @@ impl OuterScan {
             _ if per_key => k,
             Some(scale) => late(p, "w", scale),
             None => {
-                let ones = p.weight("ones", &Arc::from(vec![1.0; shape.heads]));
+                let ones = p.weight("ones", &vec![1.0; shape.heads].into());
                 Columns::same(ones, shape.heads)
             }
         };

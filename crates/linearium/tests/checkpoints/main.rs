@@ -6,7 +6,9 @@
 )]
 
 mod families;
+mod halves;
 mod hostile;
+mod packed;
 mod valid;
 
 use std::alloc::{GlobalAlloc, Layout, System};

@@ -1,6 +1,6 @@
 //! Kernels that move and mix columns: matmul, causal_conv, rms_norm, embed, rotary.
 
-use linearium::kernels::{causal_conv, embed, matmul, rms_norm, rotary};
+use linearium::kernels::{causal_conv, embed, matmul, matmul_half, rms_norm, rotary};
 
 use crate::harness::{
     LENGTHS, ROUNDING, Rng, assert_close, assert_state_close, call, levels, output,
@@ -279,6 +279,7 @@ fn embed_copies_rows() {
                 let p = embed::Embed {
                     t: t as u32,
                     width: d as u32,
+                    halves: 0,
                 };
                 call(
                     &embed::KERNEL,
@@ -288,6 +289,114 @@ fn embed_copies_rows() {
                     &mut [&mut out],
                 );
                 assert_close("embed", &out, &want, 0.0, 0.0);
+            }
+        }
+    }
+}
+
+/// The value of a finite half by its definition (IEEE 754-2019, 3.4), in f64.
+fn half_f64(bits: u16) -> f64 {
+    let (exponent, mantissa) = (i32::from(bits >> 10 & 31), f64::from(bits & 1023));
+    let magnitude = match exponent {
+        0 => mantissa / 1024.0 * 2f64.powi(-14),
+        _ => (1.0 + mantissa / 1024.0) * 2f64.powi(exponent - 15),
+    };
+    if bits >> 15 == 1 {
+        -magnitude
+    } else {
+        magnitude
+    }
+}
+
+/// Halves of all magnitudes up to this exponent, subnormal ones among them, as words and by value.
+fn random_halves(rng: &mut Rng, n: usize, exponents: usize) -> (Vec<f32>, Vec<f64>) {
+    let bits: Vec<u16> = (0..n)
+        .map(|_| (rng.below(2) << 15 | rng.below(exponents) << 10 | rng.below(1024)) as u16)
+        .collect();
+    let words = bits
+        .chunks_exact(2)
+        .map(|pair| f32::from_bits(u32::from(pair[0]) | u32::from(pair[1]) << 16))
+        .collect();
+    (words, bits.iter().map(|&b| half_f64(b)).collect())
+}
+
+#[test]
+fn every_finite_half_is_unpacked_exactly() {
+    for bits in (0..=u16::MAX).filter(|bits| bits >> 10 & 31 != 31) {
+        for (word, place) in [(u32::from(bits), 0), (u32::from(bits) << 16, 1)] {
+            let mut out = [f32::NAN; 2];
+            matmul_half::unpack(&[f32::from_bits(word)], &mut out);
+            let want = half_f64(bits) as f32;
+            assert_eq!(out[place].to_bits(), want.to_bits(), "{bits:#06x}");
+            assert_eq!(out[1 - place].to_bits(), 0, "{bits:#06x}");
+        }
+    }
+}
+
+#[test]
+fn matmul_of_halves_equals_matmul_of_their_values() {
+    let mut rng = Rng::new(11);
+    for t in LENGTHS {
+        for (k, n) in [
+            (2, 1),
+            (4, 5),
+            (16, 16),
+            (34, 7),
+            (192, 50),
+            (66, 129),
+            (0, 4),
+            (6, 0),
+        ] {
+            for flags in 0..4 {
+                let (stride, offset) = (k + rng.below(9), rng.below(5));
+                let p = matmul::Matmul {
+                    t: t as u32,
+                    k: k as u32,
+                    n: n as u32,
+                    x_stride: stride as u32,
+                    x_offset: offset as u32,
+                    has_bias: flags & 1,
+                    has_residual: flags >> 1,
+                };
+                let x = rng.rows(t, k, stride, offset);
+                let (words, values) = random_halves(&mut rng, n * k, 15);
+                let values: Vec<f32> = values.iter().map(|&v| v as f32).collect();
+                let bias = rng.values(n * (flags & 1) as usize + 1, -1.0, 1.0);
+                let residual = rng.values(t * n * (flags >> 1) as usize + 1, -1.0, 1.0);
+                for level in levels() {
+                    let (mut y, mut want) = (output(t * n), output(t * n));
+                    let reads: [&[f32]; 4] = [&x, &words, &bias, &residual];
+                    call(&matmul_half::KERNEL, level, &p, &reads, &mut [&mut y]);
+                    let reads: [&[f32]; 4] = [&x, &values, &bias, &residual];
+                    call(&matmul::KERNEL, level, &p, &reads, &mut [&mut want]);
+                    assert_eq!(y, want, "{level:?} T={t} K={k} N={n} flags={flags}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn embedding_of_halves_equals_f64() {
+    let mut rng = Rng::new(12);
+    for t in LENGTHS {
+        for d in [2, 6, 192] {
+            let (table, values) = random_halves(&mut rng, 256 * d, 31);
+            let tokens: Vec<f32> = (0..t).map(|_| rng.below(256) as f32).collect();
+            let rows = tokens
+                .iter()
+                .map(|&token| &values[token as usize * d..][..d]);
+            let want = rows.flatten().copied().collect::<Vec<f64>>();
+            for level in levels() {
+                let mut out = output(t * d);
+                let p = embed::Embed {
+                    t: t as u32,
+                    width: d as u32,
+                    halves: 1,
+                };
+                let reads: [&[f32]; 2] = [&table, &tokens];
+                call(&embed::KERNEL, level, &p, &reads, &mut [&mut out]);
+                assert_close("embed of halves", &out, &want, 0.0, 0.0);
             }
         }
     }

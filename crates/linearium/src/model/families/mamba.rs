@@ -99,12 +99,10 @@ impl Mamba {
             }),
             Norms::Weighted(eps) => Some(InnerNorms {
                 dt: t.take("dt_layernorm.weight", &[r])?,
-                b_c: [
+                b_c: Weights::stacked(&[
                     t.take("b_layernorm.weight", &[n])?,
                     t.take("c_layernorm.weight", &[n])?,
-                ]
-                .concat()
-                .into(),
+                ]),
                 eps,
             }),
         };
