@@ -4,6 +4,7 @@ use std::path::Path;
 
 use linearium::catalogue::Row;
 use linearium::lab::{Lab, Measured};
+use linearium::mixers::ALL;
 use linearium::number::short;
 use linearium::settings::property;
 use pollster::block_on;
@@ -60,7 +61,8 @@ pub fn run(arguments: &Arguments) -> Outcome {
             _ => &[false],
         };
         let mut rows = Vec::new();
-        for row in lab.mixers().await? {
+        for definition in ALL {
+            let row = lab.mixer(definition.id).await?;
             let mut measured = Vec::new();
             for &gpu in backends {
                 measured.push(lab.measure_mixer(row.id, gpu).await?);

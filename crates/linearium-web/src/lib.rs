@@ -253,12 +253,12 @@ impl Lab {
         })
     }
 
-    /// The table of all mixers at the sizes that the settings ask for: an array of `Row`.
+    /// What the table of mixers says of one, at the size that the settings ask for: a `Row`.
     ///
     /// # Errors
-    /// An `Error` with one sentence of the player.
-    pub async fn mixers(&self) -> Result<JsValue, JsValue> {
-        Ok(object(&self.lab.mixers().await.map_err(error)?))
+    /// An `Error` with one sentence: there is no such mixer.
+    pub async fn mixer(&self, id: &str) -> Result<JsValue, JsValue> {
+        Ok(object(&self.lab.mixer(id).await.map_err(error)?))
     }
 
     /// Measures one mixer on the CPU or the GPU of this device; gives a `Measured`.

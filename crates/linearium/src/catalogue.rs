@@ -407,15 +407,3 @@ pub async fn row(definition: &'static Definition, equal: Option<Equal>) -> Resul
         scans: kernels.iter().filter(|&&(_, carried)| carried > 0).count(),
     })
 }
-
-/// All rows, by id.
-///
-/// # Errors
-/// A sentence of the player.
-pub async fn rows(equal: Option<Equal>) -> Result<Vec<Row>, String> {
-    let mut out = Vec::new();
-    for definition in mixers::ALL {
-        out.push(row(definition, equal).await?);
-    }
-    Ok(out)
-}

@@ -89,7 +89,7 @@ test('a budget held equal makes other sizes, in the table and in the panels', as
   expect(number(await cell(page, 's6', 'parameters').innerText())).toBeGreaterThan(usual);
   // At equal state bytes the panels carry the same for both.
   await page.getByRole('radio', { name: 'State bytes' }).check();
-  await expect(cell(page, 's6', 'state')).toHaveText(/^64 KiB/);
+  await expect(cell(page, 's6', 'state')).toContainText('64 KiB');
   await answered(page);
   const facts = panel(page, 'cost').locator('lin-view').filter({ hasText: 'Memory and time' });
   await expect
@@ -98,7 +98,7 @@ test('a budget held equal makes other sizes, in the table and in the panels', as
       const cells = await Promise.all(rows.slice(1).map((r) => r.getByRole('cell').nth(1).innerText()));
       const [a, b] = cells.map(number);
       return Math.abs(a / b - 1);
-    })
+    }, { timeout: ANSWER_MS })
     .toBeLessThan(0.02);
   await page.goBack();
   await expect.poll(inAddress(page, 'equal')).toBe('parameters');
@@ -107,7 +107,9 @@ test('a budget held equal makes other sizes, in the table and in the panels', as
 
 test('mixers are chosen with the keyboard, and the choice is in the address', async ({ page }) => {
   await openMixers(page);
-  await page.getByRole('radio', { name: 'RetNet as run A' }).focus();
+  await row(page, 'retnet')
+    .getByRole('radio', { name: /as run A$/ })
+    .focus();
   await page.keyboard.press('ArrowDown');
   await expect.poll(inAddress(page, 'model')).not.toBe('random-retnet');
   const chosen = inAddress(page, 'model')()!.slice('random-'.length);
@@ -115,7 +117,7 @@ test('mixers are chosen with the keyboard, and the choice is in the address', as
   await expect(card(page, 'a').getByRole('heading', { level: 2 })).toHaveText(name);
   await expect(page.getByRole('radio', { name: `${name} as run A` })).toBeFocused();
   await page.goBack();
-  await expect(card(page, 'a').getByRole('heading', { level: 2 })).toHaveText('RetNet');
+  await expect(card(page, 'a').getByRole('heading', { level: 2 })).toHaveText('Retention (RetNet)');
   await card(page, 'b').getByRole('button', { name: 'Remove' }).click();
   await expect(card(page, 'b')).toHaveCount(0);
   await expect.poll(inAddress(page, 'b.model')).toBe(null);
@@ -136,11 +138,11 @@ test('the table is sorted by any column and measured on this device', async ({ p
   await page.getByRole('button', { name: /^Parameters/ }).click();
   expect(await names()).not.toEqual(rising);
   await expect(page.getByRole('button', { name: 'Measure again' })).toBeVisible({ timeout: 200_000 });
-  await expect(page.locator('.measured')).toHaveText(/^Measured on cpu \(wasm simd128\)/);
+  await expect(page.locator('.measured')).toContainText('Measured on cpu (wasm simd128)');
   for (const text of await page.locator('[data-column="cpu"]').allInnerTexts())
     expect(number(text)).toBeGreaterThan(0);
   await expect(cell(page, 'attention', 'reach')).toHaveText('all');
-  await expect(cell(page, 'retnet', 'reach')).toHaveText(/^\d+ – all$/);
+  await expect(cell(page, 'retnet', 'reach')).toContainText(/\d+ – all/);
   if (!onGpu()) return;
   await answered(page);
   await page.getByRole('button', { name: 'Measure on the GPU' }).click();
@@ -148,7 +150,7 @@ test('the table is sorted by any column and measured on this device', async ({ p
     timeout: ANSWER_MS,
   });
   await page.getByRole('button', { name: 'Stop' }).click();
-  await expect(page.locator('.measured')).toHaveText(/and gpu \(/, { timeout: ANSWER_MS });
+  await expect(page.locator('.measured')).toContainText(/and gpu \(/, { timeout: ANSWER_MS });
 });
 
 test('the source of the scan is a click away, and a link leads to it', async ({ page }) => {

@@ -8,7 +8,7 @@ import { customElement, query, state } from 'lit/decorators.js';
 import { repeat } from 'lit/directives/repeat.js';
 import builtInProperties from 'virtual:properties';
 import { EngineClient, type EngineListener } from '../engine/client.ts';
-import type { Configured, MixerRow, Need, Progress, Property } from '../engine/protocol.ts';
+import type { Configured, Need, Progress, Property } from '../engine/protocol.ts';
 import { Cursor } from '../views/cursor.ts';
 import { save } from '../views/export.ts';
 import { csvOf } from '../views/table.ts';
@@ -209,10 +209,22 @@ export class LineariumMixers extends LitElement implements EngineListener {
     if (wanted === this.rowsFor) return;
     this.rowsFor = wanted;
     this.cancelled = true;
+    const ids = this.choices('model')
+      .map(([id]) => id)
+      .filter((id) => id.startsWith(PREFIX))
+      .map((id) => id.slice(PREFIX.length));
+    // Those that are shown below come first; one by one, so that the panels are served in between.
+    ids.sort((x, y) => Number(y === this.a || y === this.b) - Number(x === this.a || x === this.b));
+    const entries: Entry[] = [];
     try {
-      const rows = await this.engine.mixers();
-      if (wanted !== this.rowsFor) return;
-      this.entries = rows.map((row: MixerRow) => ({ row }));
+      for (const id of ids) {
+        const row = await this.engine.mixer(id);
+        if (wanted !== this.rowsFor) return;
+        entries.push({ row });
+        // While new sizes are made the table keeps those before.
+        if (this.entries.length < ids.length) this.entries = [...entries];
+      }
+      this.entries = entries;
       await this.measure(false);
     } catch (error) {
       this.rowsFor = '';
@@ -260,6 +272,9 @@ export class LineariumMixers extends LitElement implements EngineListener {
     if (!ok && this.get('backend') === 'gpu') this.tell(`${report} The page goes on with the CPU.`, false);
   }
 
+  /** No file is given on this page. */
+  reading(): void {}
+
   fileWanted(kind: Need['kind']): void {
     this.tell(
       `This link reads a ${kind} of somebody's own machine: open it in the lab and give it there.`,
@@ -273,6 +288,10 @@ export class LineariumMixers extends LitElement implements EngineListener {
 
   told(sentence: string): void {
     this.tell(sentence, false);
+  }
+
+  reading(): void {
+    // Files are given to the lab only.
   }
 
   // What is on screen.

@@ -292,9 +292,9 @@ export class EngineClient {
     });
   }
 
-  /** All mixers at the sizes that the settings ask for. */
-  mixers(): Promise<MixerRow[]> {
-    return this.ask({ verb: 'mixers' }) as Promise<MixerRow[]>;
+  /** A mixer at the size that the settings ask for. */
+  mixer(id: string): Promise<MixerRow> {
+    return this.ask({ verb: 'mixer', id }) as Promise<MixerRow>;
   }
 
   measureMixer(id: string, gpu: boolean): Promise<Measured> {

@@ -142,11 +142,11 @@ export interface Measured {
 }
 
 /** What the engine can be asked for beside the panels. */
-export type Question = { verb: 'mixers' } | { verb: 'measure-mixer'; id: string; gpu: boolean };
+export type Question = { verb: 'mixer'; id: string } | { verb: 'measure-mixer'; id: string; gpu: boolean };
 
 /** What only the complete engine has. */
 export interface CompleteLab extends Lab {
-  mixers(): Promise<MixerRow[]>;
+  mixer(id: string): Promise<MixerRow>;
   measureMixer(id: string, gpu: boolean): Promise<Measured>;
   startGpu(): Promise<string>;
   loseGpu(): void;

@@ -6,15 +6,7 @@
  */
 import startFirst, { Lab as FirstLab } from '#first';
 import { compact, type Panel } from '../views/types.ts';
-import type {
-  CompleteLab,
-  FromWorker,
-  Lab,
-  ModelFiles,
-  Progress,
-  Question,
-  ToWorker,
-} from './protocol.ts';
+import type { CompleteLab, FromWorker, Lab, ModelFiles, Progress, Question, ToWorker } from './protocol.ts';
 
 /** One slice of work. */
 const SLICE_MS = 30;
@@ -147,7 +139,9 @@ function configure(message: Extract<ToWorker, { type: 'configure' }>): void {
 /** Asked of the complete engine alone. */
 function answer(question: Question): Promise<unknown> {
   if (!complete) return Promise.reject(new Error('only the complete engine knows the mixers'));
-  return question.verb === 'mixers' ? complete.mixers() : complete.measureMixer(question.id, question.gpu);
+  return question.verb === 'mixer'
+    ? complete.mixer(question.id)
+    : complete.measureMixer(question.id, question.gpu);
 }
 
 /** Asks the lab for something when it is free: it takes one call at a time. */

@@ -12,7 +12,7 @@ pub const CPU_SEGMENT: usize = 256;
 /// What [`Host::segment_products`] says of the CPU: a third of a second at 6 billion a second.
 pub const CPU_SEGMENT_PRODUCTS: u64 = 2_000_000_000;
 /// So few tokens share the unpacking of a matrix at least.
-const MIN_SEGMENT: usize = 4;
+const MIN_SEGMENT: u64 = 4;
 /// What [`Host::self_check`] says where no GPU was checked.
 pub const CPU_CHECK: &str = "runs on the CPU, whose kernels are the reference";
 /// What a host reports where no GPU was checked.
@@ -42,8 +42,7 @@ pub trait Host {
 /// The most tokens that a recording of this model should have.
 pub(super) fn segment<H: Host>(host: &H, stack: &Stack, gpu: bool) -> usize {
     let by_work = host.segment_products(gpu) / stack.parameters().max(1) as u64;
-    host.segment_tokens(gpu)
-        .min((by_work as usize).max(MIN_SEGMENT))
+    (host.segment_tokens(gpu) as u64).min(by_work.max(MIN_SEGMENT)) as usize
 }
 
 /// A host that something else holds on to as well.

@@ -63,13 +63,26 @@ pub struct TimePerToken {
     pub us_per_token: f64,
 }
 
+/// The mixer with this id, or a sentence that names those that there are.
+fn known(id: &str) -> Result<&'static Definition, String> {
+    mixers::ALL
+        .iter()
+        .copied()
+        .find(|d| d.id == id)
+        .ok_or_else(|| {
+            let ids: Vec<&str> = mixers::ALL.iter().map(|d| d.id).collect();
+            format!("there is no mixer “{id}”: give one of {}", ids.join(", "))
+        })
+}
+
 impl<H: Host> Lab<H> {
-    /// The table of all mixers, at the sizes that the settings ask for.
+    /// The row of a mixer in the catalogue, at the size that the settings ask for.
     ///
     /// # Errors
-    /// A sentence of the player.
-    pub async fn mixers(&self) -> Result<Vec<Row>, String> {
-        catalogue::rows(Equal::of(self.settings.get("equal"))).await
+    /// A sentence if there is no such mixer, or of the player.
+    pub async fn mixer(&self, id: &str) -> Result<Row, String> {
+        let equal = Equal::of(self.settings.get("equal"));
+        catalogue::row(known(id)?, equal).await
     }
 
     /// Measures one mixer at the size and with the seed that the settings ask for, its time on the
@@ -78,13 +91,7 @@ impl<H: Host> Lab<H> {
     /// # Errors
     /// A sentence if there is no such mixer, the GPU is not ready, or a player fails.
     pub async fn measure_mixer(&self, id: &str, gpu: bool) -> Result<Measured, String> {
-        let Some(definition) = mixers::ALL.iter().find(|d| d.id == id) else {
-            let known: Vec<&str> = mixers::ALL.iter().map(|d| d.id).collect();
-            return Err(format!(
-                "there is no mixer “{id}”: give one of {}",
-                known.join(", ")
-            ));
-        };
+        let definition = known(id)?;
         if gpu && !self.gpu_ready {
             return Err(
                 "there is no GPU that passed its self-check: measure on the CPU".to_owned(),
