@@ -45,10 +45,9 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let temperature = arguments.number("temperature", 0.0, 10.0)?.unwrap_or(0.0);
     let seed = arguments.integer("seed", 0, MAX_SEED)?.unwrap_or(0);
     let choice = backend::choice(arguments)?;
-    let tokens: Vec<u32> = prompt.bytes().map(u32::from).collect();
     block_on(generate(
         &source,
-        tokens,
+        prompt,
         count,
         temperature,
         &mut Random::new(seed as u64),
@@ -58,18 +57,25 @@ pub fn run(arguments: &Arguments) -> Outcome {
 
 async fn generate(
     source: &Source,
-    mut tokens: Vec<u32>,
+    prompt: &str,
     count: usize,
     temperature: f64,
     random: &mut Random,
     choice: Choice,
 ) -> Outcome {
     let stack = source.load()?;
-    if !stack.reads_bytes {
+    if !stack.reads_text() {
         return Err(Failure::Other(format!(
-            "{} has a vocabulary of {} tokens and no tokenizer here, so its tokens have no text: give a model that reads bytes",
+            "{} has a vocabulary of {} tokens and no tokenizer.json, so its tokens have no text: add that file to the folder or give a model that reads bytes",
             source.name(),
             stack.vocab
+        )));
+    }
+    let mut tokens = stack.encode(prompt.as_bytes());
+    if tokens.is_empty() {
+        return Err(Failure::Other(format!(
+            "--prompt has no tokens for {}: give another one",
+            source.name()
         )));
     }
     let capacity = tokens.len() + count;
@@ -86,8 +92,10 @@ async fn generate(
     };
     let segment = host.segment_tokens(gpu).min(tokens.len());
     let vocab = stack.vocab;
-    let mut session =
-        Session::new(stack, &options, segment, |layout| host.player(gpu, layout)).await?;
+    let mut session = Session::new(stack.clone(), &options, segment, |layout| {
+        host.player(gpu, layout)
+    })
+    .await?;
     let mut out = io::stdout().lock();
     for _ in 0..count {
         let mut last = 0;
@@ -100,7 +108,7 @@ async fn generate(
         let row = last * vocab..(last + 1) * vocab;
         let read = session.player.read(&[(session.plan.logits, row)]).await?;
         let token = choose(&read[0], temperature, random);
-        out.write_all(&[token as u8])?;
+        out.write_all(&stack.bytes_of(token))?;
         out.flush()?;
         tokens.push(token);
     }

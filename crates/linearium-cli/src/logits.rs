@@ -17,13 +17,19 @@ use crate::{Failure, Outcome, note, say};
 
 /// The most tokens that may be asked for: token counts are f32 in places, exact up to 2^24.
 const MAX_LIMIT: usize = 1 << 24;
+/// So many bytes are read for each token that is asked for, where tokens are not bytes.
+const BYTES_PER_TOKEN: usize = 16;
 /// The most tokens of one piece; the memory of a run grows with it.
 const MAX_PIECE: usize = 4096;
 
 pub fn flags() -> Vec<Flag> {
     vec![
         models::flag(),
-        Flag::new("text", "FILE", "The text, read as bytes."),
+        Flag::new(
+            "text",
+            "FILE",
+            "The text, read as bytes or as tokenizer.json says.",
+        ),
         Flag::new(
             "limit",
             "N",
@@ -63,9 +69,9 @@ async fn write(
 ) -> Outcome {
     let mut file = NewFile::create(out)?;
     let stack = source.load()?;
-    if !stack.reads_bytes {
+    if !stack.reads_text() {
         return Err(Failure::Other(format!(
-            "{} has a vocabulary of {} tokens and no tokenizer here, so it cannot read a text: give a model that reads bytes",
+            "{} has a vocabulary of {} tokens and no tokenizer.json, so it cannot read a text: add that file to the folder or give a model that reads bytes",
             source.name(),
             stack.vocab
         )));
@@ -77,10 +83,15 @@ async fn write(
             source.name()
         )));
     }
-    let read = files::read_text(text, limit)?;
+    let bytes = if stack.reads_bytes {
+        limit
+    } else {
+        limit * BYTES_PER_TOKEN
+    };
+    let read = files::read_text(text, bytes)?;
     if read.cut && asked.is_none() {
         note(&format!(
-            "{} is longer than {limit} bytes: only those are read, give --limit N for more",
+            "{} is longer than {bytes} bytes: only those are read, give --limit N for more",
             text.display()
         ));
     }
@@ -90,7 +101,15 @@ async fn write(
             text.display()
         ));
     }
-    let tokens: Vec<u32> = read.bytes.iter().take(limit).map(|&b| b.into()).collect();
+    let mut tokens = stack.encode(&read.bytes);
+    tokens.truncate(limit);
+    if tokens.is_empty() {
+        return Err(Failure::Other(format!(
+            "{} has no tokens for {}: give another text",
+            text.display(),
+            source.name()
+        )));
+    }
     let (host, gpu) = backend::host(choice).await?;
     let options = Options {
         capacity: tokens.len(),

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use linearium::mixers;
-use linearium::model::checkpoint::MAX_HEADER_BYTES;
+use linearium::model::checkpoint::{Index, MAX_HEADER_BYTES, MAX_INDEX_BYTES};
 use linearium::model::config::{MAX_CONFIG_BYTES, MAX_PARAMETERS};
-use linearium::model::load::load;
+use linearium::model::load::{Files, load_files};
 use linearium::model::stack::Stack;
+use linearium::model::tokenizer::MAX_TOKENIZER_BYTES;
 use linearium::settings::{Kind, Settings, property};
 
 use crate::arguments::Flag;
@@ -91,12 +92,9 @@ impl Source {
     /// One sentence that begins with the folder.
     pub fn load(&self) -> Result<Rc<Stack>, String> {
         match self {
-            Source::Folder(dir) => {
-                let [config, weights] = read(dir)?;
-                load(&config, weights)
-                    .map(Rc::new)
-                    .map_err(|sentence| format!("{}: {sentence}", dir.display()))
-            }
+            Source::Folder(dir) => load_files(read(dir)?)
+                .map(Rc::new)
+                .map_err(|sentence| format!("{}: {sentence}", dir.display())),
             Source::Random(id) => {
                 let definition = mixers::ALL
                     .iter()
@@ -109,11 +107,15 @@ impl Source {
     }
 }
 
-/// The bytes of `config.json` and `model.safetensors`.
+/// The most bytes of weights: eight of length, the header, and four for each parameter.
+const MAX_WEIGHTS_BYTES: u64 = 8 + MAX_HEADER_BYTES + 4 * MAX_PARAMETERS;
+
+/// The files of a model's folder: `config.json`, the weights in one file or in several with their
+/// index, and `tokenizer.json` if there is one.
 ///
 /// # Errors
 /// One sentence if the folder or a file is missing, or a file is larger than any model that fits.
-pub fn read(dir: &Path) -> Result<[Vec<u8>; 2], String> {
+pub fn read(dir: &Path) -> Result<Files, String> {
     if !dir.is_dir() {
         let why = match dir.exists() {
             true => "is a file",
@@ -124,34 +126,70 @@ pub fn read(dir: &Path) -> Result<[Vec<u8>; 2], String> {
             dir.display()
         ));
     }
-    let file = |name: &str, most: u64, advice: &str| {
-        let path = dir.join(name);
-        if !path.exists() {
+    let config = optional(
+        dir,
+        "config.json",
+        MAX_CONFIG_BYTES as u64,
+        "the config.json of the model, not its tokenizer or weights",
+    )?;
+    let weights = |name: &str| optional(dir, name, MAX_WEIGHTS_BYTES, "a smaller model");
+    let whole = weights("model.safetensors")?;
+    let index = match whole {
+        Some(_) => None,
+        None => optional(
+            dir,
+            "model.safetensors.index.json",
+            MAX_INDEX_BYTES as u64,
+            "the index of the model",
+        )?,
+    };
+    let mut parts = Vec::new();
+    match (whole, &index) {
+        (Some(whole), _) => parts.push(("model.safetensors".to_owned(), whole)),
+        (None, Some(index)) => {
+            let index = Index::read(index).map_err(|e| format!("{}: {e}", dir.display()))?;
+            for name in index.files() {
+                // Of one that is missing the loader says so.
+                parts.extend(weights(name)?.map(|part| (name.to_owned(), part)));
+            }
+        }
+        (None, None) => {
+            let missing = match config {
+                Some(_) => "model.safetensors",
+                None => "config.json",
+            };
             return Err(format!(
-                "{} has no {name}: give a folder with config.json and model.safetensors",
+                "{} has no {missing}: give a folder with config.json and model.safetensors",
                 dir.display()
             ));
         }
-        match fs::metadata(&path) {
-            Ok(m) if m.len() > most => Err(format!(
-                "{} is {} bytes long where at most {most} are read: choose {advice}",
-                path.display(),
-                m.len()
-            )),
-            _ => files::read_start(&path, most),
-        }
-    };
-    Ok([
-        file(
-            "config.json",
-            MAX_CONFIG_BYTES as u64,
-            "the config.json of the model, not its tokenizer or weights",
-        )?,
-        // Eight bytes of length, the header, and four bytes a parameter.
-        file(
-            "model.safetensors",
-            8 + MAX_HEADER_BYTES + 4 * MAX_PARAMETERS,
-            "a smaller model",
-        )?,
-    ])
+    }
+    let tokenizer = optional(
+        dir,
+        "tokenizer.json",
+        MAX_TOKENIZER_BYTES as u64,
+        "the tokenizer.json of the model",
+    )?;
+    Ok(Files {
+        config,
+        index,
+        weights: parts,
+        tokenizer,
+    })
+}
+
+/// The bytes of a file, if it is there.
+fn optional(dir: &Path, name: &str, most: u64, advice: &str) -> Result<Option<Vec<u8>>, String> {
+    let path = dir.join(name);
+    if !path.exists() {
+        return Ok(None);
+    }
+    match fs::metadata(&path) {
+        Ok(m) if m.len() > most => Err(format!(
+            "{} is {} bytes long where at most {most} are read: choose {advice}",
+            path.display(),
+            m.len()
+        )),
+        _ => files::read_start(&path, most).map(Some),
+    }
 }

@@ -252,8 +252,7 @@ fn provide(
         let source = sources.iter().find(|s| s.id() == need.id);
         match (need.kind, source) {
             ("model", Some(Source::Folder(dir))) => {
-                let [config, weights] = models::read(dir)?;
-                lab.provide_model(&need.id, &config, weights)
+                lab.provide_model(&need.id, models::read(dir)?)
                     .map_err(|sentence| format!("{}: {sentence}", dir.display()))?;
             }
             _ => {

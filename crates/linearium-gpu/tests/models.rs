@@ -118,6 +118,52 @@ fn shipped_checkpoints_give_the_logits_of_transformers() {
     }
 }
 
+/// The small random checkpoint of every family against the library that made it, in f64.
+#[test]
+fn every_family_gives_the_logits_of_its_library() {
+    let gpu = gpu();
+    for name in [
+        "falcon_mamba",
+        "jamba",
+        "bamba",
+        "gla-conv",
+        "gla-hybrid",
+        "retnet",
+        "delta_net",
+        "gated_delta_net-hybrid",
+        "hgrn2",
+        "linear_attention",
+        "rwkv7",
+    ] {
+        let file =
+            |f: &str| std::fs::read(format!("{ROOT}/tests/golden/models/{name}/{f}")).unwrap();
+        let stack = Rc::new(load(&file("config.json"), file("model.safetensors")).unwrap());
+        let golden = Checkpoint::read(file("expected.safetensors")).unwrap();
+        let whole = |n: &str| -> Vec<u32> {
+            let (values, _) = golden.raw(n).unwrap().as_chunks::<4>();
+            values.iter().map(|&b| u32::from_le_bytes(b)).collect()
+        };
+        let (want, _) = golden.raw("logits").unwrap().as_chunks::<8>();
+        let want: Vec<f32> = want.iter().map(|&b| f64::from_le_bytes(b) as f32).collect();
+        let (ids, positions) = (whole("input_ids"), whole("positions"));
+        for piece in [ids.len(), 7] {
+            let options = Options {
+                capacity: ids.len(),
+                ..Options::default()
+            };
+            let mut session = on_gpu(&gpu, &stack, &options, piece);
+            let (got, _) = read(&mut session, &ids, piece);
+            let mut worst = 0.0f64;
+            for (&p, want) in positions.iter().zip(want.chunks(256)) {
+                let ratio = rms_ratio(&got[p as usize * 256..][..256], want);
+                worst = worst.max(ratio);
+                assert!(ratio <= 2e-4, "{name} in pieces of {piece} at {p}: {ratio}");
+            }
+            eprintln!("{name} in pieces of {piece}: {worst:.1e}");
+        }
+    }
+}
+
 /// Packed matrices on the GPU against the same values in f32 on the CPU, for one row and for tiles,
 /// within the bound of the shipped checkpoints.
 #[test]

@@ -17,6 +17,7 @@ use js_sys::{Error, Reflect};
 #[cfg(not(feature = "complete"))]
 use linearium::lab::CpuHost as LabHost;
 use linearium::model::config::Config;
+use linearium::model::load::Files;
 use linearium::settings::PROPERTIES;
 #[cfg(feature = "complete")]
 use linearium_gpu::LabHost;
@@ -57,9 +58,8 @@ fn error(sentence: String) -> JsValue {
 /// A checkpoint of which not everything is here yet.
 struct Incoming {
     id: String,
-    config: Vec<u8>,
-    /// With room for the whole file, so that it is never copied as it grows.
-    weights: Vec<u8>,
+    /// Each with room for the whole file, so that it is never copied as it grows.
+    files: Files,
 }
 
 /// The lab, see `linearium::lab::Lab`.
@@ -111,19 +111,51 @@ impl Lab {
         config: &[u8],
         weights: Vec<u8>,
     ) -> Result<String, JsValue> {
-        self.lab.provide_model(id, config, weights).map_err(error)
+        let files = Files::pair(config.to_vec(), weights);
+        self.lab.provide_model(id, files).map_err(error)
     }
 
-    /// Begins a model whose safetensors file of so many bytes comes in pieces; one that was begun
-    /// before is dropped. Gives the room for the file or says that there is none.
+    /// Begins a model whose weights come in pieces, with its `config.json`, and with
+    /// `model.safetensors.index.json` and `tokenizer.json` where there are some; one that was begun
+    /// before is dropped.
     ///
     /// # Errors
-    /// An `Error` with one sentence about the configuration or the memory.
+    /// An `Error` with one sentence about the configuration.
     #[wasm_bindgen(js_name = beginModel)]
-    pub fn begin_model(&mut self, id: &str, config: &[u8], bytes: f64) -> Result<(), JsValue> {
+    pub fn begin_model(
+        &mut self,
+        id: &str,
+        config: Option<Vec<u8>>,
+        index: Option<Vec<u8>>,
+        tokenizer: Option<Vec<u8>>,
+    ) -> Result<(), JsValue> {
         self.incoming = None;
         // What cannot be read is known before gigabytes are.
-        Config::read(config).map_err(error)?;
+        if let Some(config) = &config {
+            Config::read(config).map_err(error)?;
+        }
+        self.incoming = Some(Incoming {
+            id: id.to_owned(),
+            files: Files {
+                config,
+                index,
+                weights: Vec::new(),
+                tokenizer,
+            },
+        });
+        Ok(())
+    }
+
+    /// The next safetensors file of the model that was begun, of so many bytes. Makes the room for
+    /// it or says that there is none.
+    ///
+    /// # Errors
+    /// An `Error` with one sentence about the memory.
+    #[wasm_bindgen(js_name = beginFile)]
+    pub fn begin_file(&mut self, name: &str, bytes: f64) -> Result<(), JsValue> {
+        let Some(incoming) = &mut self.incoming else {
+            return Ok(());
+        };
         let mut weights = Vec::new();
         weights.try_reserve_exact(bytes as usize).map_err(|_| {
             error(format!(
@@ -131,37 +163,30 @@ impl Lab {
                 bytes / 1e6
             ))
         })?;
-        self.incoming = Some(Incoming {
-            id: id.to_owned(),
-            config: config.to_vec(),
-            weights,
-        });
+        incoming.files.weights.push((name.to_owned(), weights));
         Ok(())
     }
 
     /// The next piece of the file that was begun; ignored if none was.
     #[wasm_bindgen(js_name = pushModel)]
     pub fn push_model(&mut self, piece: &[u8]) {
-        if let Some(incoming) = &mut self.incoming {
-            incoming.weights.extend_from_slice(piece);
+        let incoming = self.incoming.as_mut();
+        if let Some((_, weights)) = incoming.and_then(|i| i.files.weights.last_mut()) {
+            weights.extend_from_slice(piece);
         }
     }
 
     /// All pieces are there: the model is checked and made; gives one line about it.
     ///
     /// # Errors
-    /// An `Error` with one sentence about the file.
+    /// An `Error` with one sentence about the files.
     #[wasm_bindgen(js_name = finishModel)]
     pub fn finish_model(&mut self) -> Result<String, JsValue> {
-        let Incoming {
-            id,
-            config,
-            weights,
-        } = self
+        let Incoming { id, files } = self
             .incoming
             .take()
             .ok_or_else(|| error("no model was begun: choose its files again".to_owned()))?;
-        self.lab.provide_model(&id, &config, weights).map_err(error)
+        self.lab.provide_model(&id, files).map_err(error)
     }
 
     /// Drops what has come of a model that is not wanted any more.

@@ -22,7 +22,7 @@ pub use recall::{LENGTHS, MAX_SAMPLES};
 
 use crate::by_id::ById;
 use crate::mixers::{self, Definition};
-use crate::model::load::load;
+use crate::model::load::{Files, load_files};
 use crate::model::stack::Stack;
 use crate::number::short;
 use crate::settings::Settings;
@@ -226,17 +226,12 @@ impl<H: Host> Lab<H> {
         })
     }
 
-    /// Gives the lab a model from its two files, under the id that a [`Need`] named.
+    /// Gives the lab a model from its files, under the id that a [`Need`] named.
     ///
     /// # Errors
-    /// One sentence about the file; what was there before stays.
-    pub fn provide_model(
-        &mut self,
-        id: &str,
-        config: &[u8],
-        weights: Vec<u8>,
-    ) -> Result<String, String> {
-        let stack = Rc::new(load(config, weights)?);
+    /// One sentence about the files; what was there before stays.
+    pub fn provide_model(&mut self, id: &str, files: Files) -> Result<String, String> {
+        let stack = Rc::new(load_files(files)?);
         self.models.insert(id, stack);
         // A run of the file before it must not be taken for a run of this one.
         self.sides.retain(|side| side.wanted.model != id);
@@ -246,9 +241,9 @@ impl<H: Host> Lab<H> {
         self.clamp_look(&mut notices);
         self.notices.append(&mut notices);
         let mut description = self.facts().map_or(String::new(), |f| f.description);
-        if !self.models[id].reads_bytes {
+        if !self.models[id].reads_text() {
             description.push_str(
-                "; its tokenizer is not part of the files, so it reads random token ids only",
+                "; tokenizer.json is not among the files, so it reads random token ids only",
             );
         }
         Ok(description)
@@ -408,8 +403,7 @@ impl<H: Host> Lab<H> {
                 self.sides.remove(i);
             }
             let stack = &wanted.stack;
-            let tokens = input::tokens(settings, &self.texts, stack.vocab, stack.reads_bytes)
-                .map_err(Trouble::Input)?;
+            let tokens = input::tokens(settings, &self.texts, stack).map_err(Trouble::Input)?;
             if tokens.len() < wanted.context {
                 self.notices.push(format!(
                     "the text has {} tokens: the context ends there",

@@ -9,3 +9,5 @@ pub mod load;
 pub mod session;
 pub mod stack;
 pub mod tensors;
+#[cfg(feature = "zoo")]
+pub mod tokenizer;

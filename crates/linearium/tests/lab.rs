@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use linearium::lab::{Host, Lab, Progress};
+use linearium::model::load::Files;
 use linearium::player::CpuPlayer;
 use linearium::recording::Layout;
 use linearium::views::{Cell, Drawing, Panel};
@@ -37,7 +38,8 @@ fn lab(query: &str) -> Lab<Cpu> {
             "model" => {
                 let config = read(&format!("{}/config.json", need.id));
                 let weights = read(&format!("{}/model.safetensors", need.id));
-                lab.provide_model(&need.id, &config, weights).unwrap();
+                lab.provide_model(&need.id, Files::pair(config, weights))
+                    .unwrap();
             }
             _ => lab
                 .provide_text(&need.id, read(&format!("{}.txt", need.id)))
@@ -222,7 +224,11 @@ fn what_cannot_be_done_is_said() {
     let mut short = lab("input=text&text=abcdefgh");
     assert!(finish(&mut short)[0].contains("8 tokens"));
     assert_eq!(short.panel("cost").unwrap().provenance.covered_tokens, 8);
-    assert!(short.provide_model("file", b"{}", vec![]).is_err());
+    assert!(
+        short
+            .provide_model("file", Files::pair(b"{}".to_vec(), vec![]))
+            .is_err()
+    );
     assert!(short.provide_text("file", Vec::new()).is_err());
     let mut one = lab("input=text&text=a");
     finish(&mut one);

@@ -124,9 +124,10 @@ fn shipped_checkpoints_give_the_logits_of_transformers() {
 }
 
 /// The families, and whether a layer of theirs keeps a cache.
-const FAMILIES: [(&str, bool); 18] = [
+const FAMILIES: [(&str, bool); 19] = [
     ("mamba", false),
     ("mamba-sharded", false),
+    ("mamba-tokenizer", false),
     ("mamba2", false),
     ("mamba2-bf16", false),
     ("falcon_mamba", false),
@@ -156,6 +157,9 @@ fn every_family_gives_the_logits_of_its_library() {
         let stack = Rc::new(stack.unwrap_or_else(|e| panic!("{name}: {e}")));
         assert_eq!(stack.has_cache(), cached, "{name}");
         let want = library(&format!("{folder}/expected.safetensors"), stack.vocab);
+        if let Ok(text) = std::fs::read(format!("{folder}/text.txt")) {
+            assert_eq!(stack.encode(&text), want.ids, "{name}");
+        }
         let mut states = Vec::new();
         let change = Change::default();
         let mut worst = [0.0f64; 2];
@@ -209,6 +213,7 @@ fn files(folder: &str) -> Files {
         match name.as_str() {
             "config.json" => files.config = Some(bytes),
             "model.safetensors.index.json" => files.index = Some(bytes),
+            "tokenizer.json" => files.tokenizer = Some(bytes),
             _ if name.starts_with("model") => files.weights.push((name, bytes)),
             _ => {}
         }

@@ -7,8 +7,8 @@ use linearium::model::config::{Config, MAX_LAYERS, MAX_PARAMETERS, MAX_VOCABULAR
 fuzz_target!(|data: &[u8]| {
     match Config::read(data) {
         Ok(config) => {
-            assert!((1..=MAX_LAYERS).contains(&config.num_hidden_layers()));
-            assert!((1..=MAX_VOCABULARY).contains(&config.vocab_size()));
+            assert!((1..=MAX_LAYERS).contains(&config.common().num_hidden_layers));
+            assert!((1..=MAX_VOCABULARY).contains(&config.common().vocab_size));
             assert!(config.parameters() <= MAX_PARAMETERS);
             let parameters: u64 = config
                 .tensors()

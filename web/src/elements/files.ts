@@ -1,4 +1,4 @@
-/** Files that a person drops or chooses: a checkpoint (two files) or a text. They stay in this page. */
+/** Files that a person drops or chooses: a checkpoint (two files or more) or a text. They stay in this page. */
 import type { ModelFiles } from '../engine/protocol.ts';
 
 export type Opened =
@@ -11,15 +11,37 @@ export type Opened =
 /** Larger weights than this do not fit the 4 GiB that a wasm module can address, with what is computed from them. */
 const MAX_WEIGHTS = 1_500_000_000;
 const MAX_CONFIG = 1_000_000;
+const MAX_INDEX = 16_000_000;
+const MAX_TOKENIZER = 64_000_000;
 const MAX_TEXT = 50_000_000;
 
 export const mebibytes = (bytes: number): string =>
   `${(bytes / 1_048_576).toFixed(bytes < 10_485_760 ? 1 : 0)} MiB`;
 
-/** Puts the two files of a checkpoint together, whichever comes first. */
+/** What a file of a model's folder is, by its name. */
+function partOf(name: string): 'index' | 'tokenizer' | 'config' | 'weights' | undefined {
+  if (/\.safetensors$/i.test(name)) return 'weights';
+  if (/\.safetensors\.index\.json$/i.test(name)) return 'index';
+  if (/^tokenizer\.json$/i.test(name)) return 'tokenizer';
+  // A folder has more of these, which say nothing about the computation.
+  if (/^(tokenizer_config|special_tokens_map|generation_config|vocab|added_tokens)\.json$/i.test(name))
+    return undefined;
+  return /\.json$/i.test(name) ? 'config' : undefined;
+}
+
+const bytesOf = async (file: File | undefined): Promise<Uint8Array | undefined> =>
+  file && new Uint8Array(await file.arrayBuffer());
+
+/** Whether a file of weights needs no config.json: RWKV-7 in its authors' files, by its header. */
+async function isNative(file: File): Promise<boolean> {
+  const header = new TextDecoder().decode(await file.slice(8, 200_000).arrayBuffer());
+  return header.includes('"blocks.0.att.');
+}
+
+/** Puts the files of a checkpoint together, whichever come first. */
 export class FileDesk {
-  private config: File | undefined;
-  private weights: File | undefined;
+  private readonly parts = new Map<'config' | 'index' | 'tokenizer', File>();
+  private weights = new Map<string, File>();
 
   async open(files: readonly File[]): Promise<Opened> {
     if (files.length === 0)
@@ -27,16 +49,15 @@ export class FileDesk {
         kind: 'refused',
         sentence: 'No file was dropped: drop model.safetensors with config.json, or a .txt file.',
       };
+    const ofModel = files.filter((file) => partOf(file.name));
     const text = files.find((f) => /\.(txt|md|text)$/i.test(f.name) || f.type === 'text/plain');
-    const config = files.find((f) => /\.json$/i.test(f.name));
-    const weights = files.find((f) => /\.safetensors$/i.test(f.name));
-    if (!text && !config && !weights) {
+    if (!text && ofModel.length === 0) {
       return {
         kind: 'refused',
         sentence: `“${files[0].name}” is neither a .safetensors, a .json nor a .txt file: drop model.safetensors with config.json, or a .txt file.`,
       };
     }
-    if (text && !config && !weights) {
+    if (text && ofModel.length === 0) {
       if (text.size > MAX_TEXT) {
         return {
           kind: 'refused',
@@ -45,44 +66,67 @@ export class FileDesk {
       }
       return { kind: 'text', bytes: new Uint8Array(await text.arrayBuffer()), name: text.name };
     }
-    this.config = config ?? this.config;
-    this.weights = weights ?? this.weights;
-    if (this.config && this.config.size > MAX_CONFIG) {
-      const { name, size } = this.config;
-      this.config = undefined;
-      return {
-        kind: 'refused',
-        sentence: `“${name}” has ${mebibytes(size)}: a config.json has a few kilobytes.`,
-      };
+    for (const file of ofModel) {
+      const refused = this.take(file);
+      if (refused) return { kind: 'refused', sentence: refused };
     }
-    if (this.weights && this.weights.size > MAX_WEIGHTS) {
-      const { name, size } = this.weights;
-      this.weights = undefined;
-      return {
-        kind: 'refused',
-        sentence: `“${name}” has ${mebibytes(size)}: the lab reads checkpoints of at most ${mebibytes(MAX_WEIGHTS)}.`,
-      };
+    const config = this.parts.get('config');
+    const index = this.parts.get('index');
+    const [first] = this.weights.values();
+    if (!first) {
+      const here = [...this.parts.values()].map((file) => `“${file.name}”`).join(' and ');
+      return { kind: 'half', sentence: `${here} is here, model.safetensors is missing: drop it too.` };
     }
-    if (!this.config)
+    if (!config && !(await isNative(first)))
+      return { kind: 'half', sentence: `“${first.name}” is here, its config.json is missing: drop it too.` };
+    const shards = /-of-0*(\d+)\.safetensors$/i.exec(first.name);
+    if (shards && this.weights.size < Number(shards[1]))
       return {
         kind: 'half',
-        sentence: `“${this.weights?.name ?? ''}” is here, its config.json is missing: drop it too.`,
+        sentence: `${this.weights.size} of ${Number(shards[1])} files of weights are here: drop the others too.`,
       };
-    if (!this.weights)
+    if (shards && !index)
       return {
         kind: 'half',
-        sentence: `“${this.config.name}” is here, model.safetensors is missing: drop it too.`,
+        sentence: 'The files of weights are here, model.safetensors.index.json is missing: drop it too.',
       };
     const opened: Opened = {
       kind: 'model',
-      name: this.weights.name,
+      name: first.name,
       files: {
-        config: new Uint8Array(await this.config.arrayBuffer()),
-        weights: this.weights,
+        config: await bytesOf(config),
+        weights: [...this.weights.values()],
+        index: shards ? await bytesOf(index) : undefined,
+        tokenizer: await bytesOf(this.parts.get('tokenizer')),
       },
     };
-    this.config = undefined;
-    this.weights = undefined;
+    this.parts.clear();
+    this.weights.clear();
     return opened;
+  }
+
+  /** Puts a file where it belongs; gives a sentence if it cannot be. */
+  private take(file: File): string | undefined {
+    const part = partOf(file.name);
+    if (part === 'weights') {
+      // Only the files of one sharded checkpoint belong together.
+      if (!/-of-\d+\.safetensors$/i.test(file.name)) this.weights.clear();
+      this.weights.set(file.name, file);
+      let size = 0;
+      for (const each of this.weights.values()) size += each.size;
+      if (size <= MAX_WEIGHTS) return undefined;
+      this.weights.clear();
+      return `“${file.name}” has ${mebibytes(size)}: the lab reads checkpoints of at most ${mebibytes(MAX_WEIGHTS)}.`;
+    }
+    if (!part) return undefined;
+    const limits = {
+      config: [MAX_CONFIG, 'a config.json has a few kilobytes'],
+      index: [MAX_INDEX, 'an index has less'],
+      tokenizer: [MAX_TOKENIZER, 'a tokenizer.json has less'],
+    } as const;
+    const [most, why] = limits[part];
+    if (file.size > most) return `“${file.name}” has ${mebibytes(file.size)}: ${why}.`;
+    this.parts.set(part, file);
+    return undefined;
   }
 }

@@ -483,8 +483,8 @@ export class LineariumLab extends LitElement implements EngineListener {
             <div slot="model" class="files">
               <button @click=${() => this.fileInput.click()}>Open files …</button>
               <span
-                >or drop them anywhere: a checkpoint (model.safetensors with config.json) or a .txt file. They
-                stay on this machine.</span
+                >or drop them anywhere: a checkpoint (model.safetensors with config.json, and tokenizer.json
+                if it has one) or a .txt file. They stay on this machine.</span
               >
               <input
                 id="file"

@@ -380,11 +380,13 @@ export class EngineClient {
     try {
       if (need.kind === 'model') {
         if (need.id === 'file' && !this.models.has('file')) return this.listener.fileWanted('model');
-        const { config, weights } = await this.model(need.id);
+        const files = await this.model(need.id);
         if (worker !== this.worker || this.given.has(key)) return;
         this.given.add(key);
-        this.large ||= weights instanceof Blob && weights.size >= LARGE_BYTES;
-        this.send({ type: 'model', id: need.id, config, weights });
+        const { weights } = files;
+        const bytes = weights instanceof Uint8Array ? 0 : weights.reduce((sum, file) => sum + file.size, 0);
+        this.large ||= bytes >= LARGE_BYTES;
+        this.send({ type: 'model', id: need.id, ...files });
       } else {
         if (need.id === 'file' && !this.texts.has('file')) return this.listener.fileWanted('text');
         const bytes = await this.text(need.id as TextId);

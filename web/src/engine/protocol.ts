@@ -62,10 +62,16 @@ export interface Progress {
   notices: string[];
 }
 
-/** A model's two files. A file of the person stays on the disk: the worker reads it in pieces. */
+/** A model's files. Weights of the person stay on the disk: the worker reads them in pieces. */
 export interface ModelFiles {
-  config: Uint8Array;
-  weights: Uint8Array | Blob;
+  /** `config.json`; RWKV-7 in its authors' files has none. */
+  config?: Uint8Array;
+  /** `model.safetensors`, or all files that the index names. */
+  weights: Uint8Array | readonly File[];
+  /** `model.safetensors.index.json`. */
+  index?: Uint8Array;
+  /** `tokenizer.json`. */
+  tokenizer?: Uint8Array;
 }
 
 export type TextId = 'sample' | 'heldout' | 'file';
@@ -74,8 +80,9 @@ export type TextId = 'sample' | 'heldout' | 'file';
 export interface Lab {
   configure(query: string): Configured;
   provideModel(id: string, config: Uint8Array, weights: Uint8Array): string;
-  /** A model whose weights come in pieces: begin, push, push, ..., finish, or drop. */
-  beginModel(id: string, config: Uint8Array, bytes: number): void;
+  /** A model whose weights come in pieces: begin, for each file begin and push, push, ...; finish, or drop. */
+  beginModel(id: string, config?: Uint8Array, index?: Uint8Array, tokenizer?: Uint8Array): void;
+  beginFile(name: string, bytes: number): void;
   pushModel(piece: Uint8Array): void;
   finishModel(): string;
   dropModel(): void;

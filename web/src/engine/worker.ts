@@ -159,24 +159,29 @@ function tellModel(id: string, description: string): void {
   working = true;
 }
 
-/** Reads a file piece by piece, while the lab goes on with what it has. */
-async function readModel(id: string, config: Uint8Array, weights: Blob): Promise<void> {
+/** Reads files piece by piece, while the lab goes on with what it has. */
+async function readModel(id: string, files: ModelFiles, weights: readonly File[]): Promise<void> {
   reading += 1;
   const mine = reading;
-  const total = weights.size;
+  const total = weights.reduce((sum, file) => sum + file.size, 0);
+  let read = 0;
   try {
-    await whenFree(() => lab!.beginModel(id, config, total));
-    for (let at = 0; at < total; at += PIECE_BYTES) {
-      post({ type: 'reading', id, bytes: at, total });
-      let piece: Uint8Array;
-      try {
-        piece = new Uint8Array(await weights.slice(at, at + PIECE_BYTES).arrayBuffer());
-      } catch {
-        throw new Error('the file cannot be read any more, it was changed or moved: choose it again');
+    await whenFree(() => lab!.beginModel(id, files.config, files.index, files.tokenizer));
+    for (const file of weights) {
+      await whenFree(() => lab!.beginFile(file.name, file.size));
+      for (let at = 0; at < file.size; at += PIECE_BYTES) {
+        post({ type: 'reading', id, bytes: read + at, total });
+        let piece: Uint8Array;
+        try {
+          piece = new Uint8Array(await file.slice(at, at + PIECE_BYTES).arrayBuffer());
+        } catch {
+          throw new Error('the file cannot be read any more, it was changed or moved: choose it again');
+        }
+        if (mine !== reading) return;
+        await whenFree(() => lab!.pushModel(piece));
+        if (mine !== reading) return;
       }
-      if (mine !== reading) return;
-      await whenFree(() => lab!.pushModel(piece));
-      if (mine !== reading) return;
+      read += file.size;
     }
     post({ type: 'reading', id, bytes: total, total });
     await whenFree(() => tellModel(id, lab!.finishModel()));
@@ -187,9 +192,10 @@ async function readModel(id: string, config: Uint8Array, weights: Blob): Promise
   }
 }
 
-function giveModel(id: string, { config, weights }: ModelFiles): void {
-  if (weights instanceof Blob) void readModel(id, config, weights);
-  else tellModel(id, lab!.provideModel(id, config, weights));
+function giveModel(id: string, files: ModelFiles): void {
+  const { config, weights } = files;
+  if (weights instanceof Uint8Array) tellModel(id, lab!.provideModel(id, config!, weights));
+  else void readModel(id, files, weights);
 }
 
 /** What a message asks for; its errors are about `about`. */

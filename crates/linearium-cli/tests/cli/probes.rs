@@ -4,6 +4,7 @@
 use std::fs;
 
 use linearium::lab::Lab;
+use linearium::model::load::Files;
 use linearium::settings::{Kind, PROPERTIES, Property};
 use linearium_gpu::LabHost;
 use pollster::block_on;
@@ -237,7 +238,7 @@ fn the_settings_that_are_written_give_the_same_panel_in_the_lab() {
     let config = fs::read(format!("{name}/config.json")).unwrap();
     let weights = fs::read(format!("{name}/model.safetensors")).unwrap();
     // A folder of a shipped model's name is that model to the page.
-    lab.provide_model("mamba2-passkey-t128", &config, weights)
+    lab.provide_model("mamba2-passkey-t128", Files::pair(config, weights))
         .unwrap();
     lab.provide_text("file", fs::read(&text).unwrap()).unwrap();
     while block_on(lab.advance(1e9)).state == "working" {}

@@ -1,8 +1,10 @@
 //! What the model reads.
 
+use std::fmt::Write as _;
 use std::rc::Rc;
 
 use crate::by_id::ById;
+use crate::model::stack::Stack;
 use crate::probes::passkey;
 use crate::random::Random;
 use crate::settings::{MAX_CONTEXT, Settings};
@@ -17,28 +19,37 @@ pub fn text_of(input: &str) -> Option<&'static str> {
     }
 }
 
+/// So many bytes of a text have as many tokens as there may be, in any vocabulary for which this
+/// matters: words have fewer letters.
+const BYTES_PER_TOKEN: usize = 8;
+
 /// The tokens of the input, long enough for the longest context where the input goes on, and one
-/// more, so that the last loss is known. `vocab` bounds random tokens.
+/// more, so that the last loss is known.
 ///
 /// # Errors
-/// One sentence if there is nothing to read, or the model does not read bytes.
+/// One sentence if there is nothing to read, or the model does not read text.
 pub fn tokens(
     settings: &Settings,
     texts: &ById<Rc<[u8]>>,
-    vocab: usize,
-    reads_bytes: bool,
+    stack: &Stack,
 ) -> Result<Vec<u32>, String> {
     let input = settings.get("input");
     let mut random = Random::new(settings.integer("seed") as u64);
-    let long = MAX_CONTEXT + 1;
+    let most = MAX_CONTEXT + 1;
+    let vocab = stack.vocab;
     if input == "noise" {
-        return Ok((0..long).map(|_| random.below(vocab) as u32).collect());
+        return Ok((0..most).map(|_| random.below(vocab) as u32).collect());
     }
-    if !reads_bytes {
+    if !stack.reads_text() {
         return Err(format!(
-            "this model has a vocabulary of {vocab} tokens and no tokenizer here, so it cannot read text: choose the input “Random bytes”, which gives it random tokens"
+            "this model has a vocabulary of {vocab} tokens and its tokenizer.json was not given, so it cannot read text: give it together with the other files, or choose the input “Random bytes”, which gives it random tokens"
         ));
     }
+    let long = if stack.reads_bytes {
+        most
+    } else {
+        most * BYTES_PER_TOKEN
+    };
     let offset = settings.integer("offset") as usize;
     let own = settings.get("text").as_bytes();
     let bytes: Vec<u8> = match input {
@@ -77,36 +88,43 @@ pub fn tokens(
                 .collect()
         }
     };
-    Ok(bytes.into_iter().map(u32::from).collect())
+    let mut tokens = stack.encode(&bytes);
+    tokens.truncate(most);
+    if tokens.is_empty() {
+        return Err("the text has no tokens: choose another one".to_owned());
+    }
+    Ok(tokens)
 }
 
-/// The words of tokens from `start` on, for a byte vocabulary: a UTF-8 sequence stands on its
-/// first byte, the bytes that continue it are empty; other bytes as `\xNN`.
-pub fn words(tokens: &[u32], reads_bytes: bool) -> Vec<String> {
-    if !reads_bytes {
+/// The words of tokens, one for each: a UTF-8 sequence stands on the token that begins it, tokens
+/// that continue it are empty; other bytes as `\xNN`. Tokens without a text are numbers.
+pub fn words(tokens: &[u32], stack: &Stack) -> Vec<String> {
+    if !stack.reads_text() {
         return tokens.iter().map(|t| format!("{t} ")).collect();
     }
-    let bytes: Vec<u8> = tokens.iter().map(|&t| t as u8).collect();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut i = 0;
-    while i < bytes.len() {
-        let length = match bytes[i] {
-            0..0x80 => 1,
-            0xC2..0xE0 => 2,
-            0xE0..0xF0 => 3,
-            0xF0..0xF5 => 4,
-            _ => 0,
-        };
-        match bytes.get(i..i + length).map(std::str::from_utf8) {
-            Some(Ok(s)) if length > 0 => {
-                out.push(s.to_owned());
-                out.extend((1..length).map(|_| String::new()));
-                i += length;
-            }
-            _ => {
-                out.push(format!("\\x{:02x}", bytes[i]));
-                i += 1;
-            }
+    let parts: Vec<Vec<u8>> = tokens.iter().map(|&t| stack.bytes_of(t)).collect();
+    let mut out = Vec::with_capacity(parts.len());
+    while out.len() < parts.len() {
+        let rest = &parts[out.len()..];
+        // Four tokens hold the longest sequence even if each is a byte.
+        let whole = (1..=rest.len().min(4)).find_map(|n| {
+            let text = String::from_utf8(rest[..n].concat()).ok()?;
+            Some((n, text))
+        });
+        let (n, text) = whole.unwrap_or_else(|| (1, escaped(&rest[0])));
+        out.push(text);
+        out.extend((1..n).map(|_| String::new()));
+    }
+    out
+}
+
+/// What is UTF-8 as it is, other bytes as `\xNN`.
+fn escaped(bytes: &[u8]) -> String {
+    let mut out = String::new();
+    for chunk in bytes.utf8_chunks() {
+        out.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            let _ = write!(out, "\\x{byte:02x}");
         }
     }
     out
@@ -123,7 +141,8 @@ mod tests {
             .map(u32::from)
             .chain([0xFF, 0xE2, 0x82])
             .collect();
-        let got = words(&ids, true);
+        let stack = Stack::random(crate::mixers::ALL[0], 1);
+        let got = words(&ids, &stack);
         assert_eq!(got.len(), ids.len());
         let want = [
             "a", "ä", "", "€", "", "", "😀", "", "", "", "\n", "\\xff", "\\xe2", "\\x82",

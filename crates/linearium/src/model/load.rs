@@ -4,7 +4,7 @@ use super::checkpoint::Checkpoint;
 #[cfg(feature = "zoo")]
 use super::checkpoint::Index;
 use super::config::{Config, Tokenizer};
-use super::stack::Stack;
+use super::stack::{Stack, TextTokens};
 use super::tensors::Tensors;
 
 /// The files of a model, as they lie in its folder.
@@ -16,6 +16,8 @@ pub struct Files {
     pub index: Option<Vec<u8>>,
     /// `model.safetensors` or all files that the index names, by name.
     pub weights: Vec<(String, Vec<u8>)>,
+    /// `tokenizer.json`, if there is one.
+    pub tokenizer: Option<Vec<u8>>,
 }
 
 impl Files {
@@ -68,7 +70,29 @@ pub fn load_files(mut files: Files) -> Result<Stack, String> {
         }
     };
     config.check(&mut checkpoint)?;
-    build(&config, checkpoint)
+    let tokenizer = text_tokens(&files, &config)?;
+    Ok(Stack {
+        tokenizer,
+        ..build(&config, checkpoint)?
+    })
+}
+
+/// A model that reads bytes needs no tokenizer.
+#[cfg(feature = "zoo")]
+fn text_tokens(files: &Files, config: &Config) -> Result<Option<Box<dyn TextTokens>>, String> {
+    match (&files.tokenizer, config.common()) {
+        (Some(json), common) if common.tokenizer == Tokenizer::Unknown => {
+            let tokenizer = super::tokenizer::Tokenizer::read(json, common.vocab_size)?;
+            Ok(Some(Box::new(tokenizer)))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The engine of the page's first load leaves them to the complete one.
+#[cfg(not(feature = "zoo"))]
+fn text_tokens(_: &Files, _: &Config) -> Result<Option<Box<dyn TextTokens>>, String> {
+    Ok(None)
 }
 
 #[cfg(feature = "zoo")]
@@ -104,5 +128,6 @@ fn build(config: &Config, mut file: Checkpoint) -> Result<Stack, String> {
         eps: common.eps,
         train_context: common.train_context_length,
         reads_bytes: common.tokenizer == Tokenizer::Bytes,
+        tokenizer: None,
     })
 }

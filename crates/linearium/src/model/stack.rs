@@ -99,6 +99,14 @@ pub struct Block {
     pub feed_forward: Option<FeedForward>,
 }
 
+/// A vocabulary whose tokens are more than bytes.
+pub trait TextTokens {
+    /// The ids of a text.
+    fn encode(&self, text: &str) -> Vec<u32>;
+    /// The bytes of a token; none for an id that the vocabulary lacks.
+    fn bytes_of(&self, id: u32) -> &[u8];
+}
+
 /// A language model.
 pub struct Stack {
     /// The architecture in words.
@@ -121,6 +129,8 @@ pub struct Stack {
     pub train_context: Option<usize>,
     /// True if a token is a byte of text.
     pub reads_bytes: bool,
+    /// How text becomes tokens where they are not bytes, if that is known.
+    pub tokenizer: Option<Box<dyn TextTokens>>,
 }
 
 /// The most logits of one recording: 64 MiB, half of what every GPU binds.
@@ -159,6 +169,29 @@ impl Stack {
             eps: 1e-5,
             train_context: None,
             reads_bytes: true,
+            tokenizer: None,
+        }
+    }
+
+    /// True if a text can be read.
+    pub fn reads_text(&self) -> bool {
+        self.reads_bytes || self.tokenizer.is_some()
+    }
+
+    /// The tokens of a text; what is not UTF-8 in it counts as U+FFFD for a vocabulary that is not
+    /// of bytes.
+    pub fn encode(&self, text: &[u8]) -> Vec<u32> {
+        match &self.tokenizer {
+            Some(tokenizer) => tokenizer.encode(&String::from_utf8_lossy(text)),
+            None => text.iter().map(|&b| b.into()).collect(),
+        }
+    }
+
+    /// The bytes of a token.
+    pub fn bytes_of(&self, token: u32) -> Vec<u8> {
+        match &self.tokenizer {
+            Some(tokenizer) => tokenizer.bytes_of(token).to_vec(),
+            None => vec![token as u8],
         }
     }
 

@@ -5,6 +5,7 @@
     reason = "an allocator that counts can only be written so"
 )]
 
+mod families;
 mod halves;
 mod hostile;
 mod packed;

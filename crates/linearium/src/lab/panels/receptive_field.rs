@@ -56,10 +56,7 @@ pub(in crate::lab) fn receptive_field<P: Player>(
             &format!("What the output at {query} still sees{name}"),
             Drawing::Tokens(Tokens {
                 start,
-                tokens: input::words(
-                    &side.run().tokens[start..=query],
-                    side.wanted.stack.reads_bytes,
-                ),
+                tokens: input::words(&side.run().tokens[start..=query], &side.wanted.stack),
                 values: row[start..]
                     .iter()
                     .map(|w| w.abs() / largest.max(f32::MIN_POSITIVE))
