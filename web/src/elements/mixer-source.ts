@@ -146,7 +146,9 @@ export class LinMixerSource extends LitElement {
 
   private open(file: SourceDetail): void {
     this.file = file;
-    this.dispatchEvent(new CustomEvent<SourceDetail>('source', { detail: file, bubbles: true, composed: true }));
+    this.dispatchEvent(
+      new CustomEvent<SourceDetail>('source', { detail: file, bubbles: true, composed: true }),
+    );
   }
 
   private button(file: string): TemplateResult {

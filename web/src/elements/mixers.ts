@@ -290,10 +290,6 @@ export class LineariumMixers extends LitElement implements EngineListener {
     this.tell(sentence, false);
   }
 
-  reading(): void {
-    // Files are given to the lab only.
-  }
-
   // What is on screen.
 
   private headerTemplate(): TemplateResult {
