@@ -18,6 +18,11 @@ const LENGTHS: [usize; 3] = [1, REFERENCE_TOKENS, 65_536];
 /// A layer sized for an equal budget has at most so many times the parameters of the reference: a
 /// mixer whose state is a vector would need a hundred times as many to carry as much as a matrix.
 const MAX_PARAMETERS: usize = 8;
+/// A layer sized for an equal budget has at most so many times the usual keys.
+const MAX_GROWTH: usize = 4;
+/// The same where the rates are complex: they begin as eigenvalues of a matrix, which cost the cube
+/// of their number.
+const MAX_COMPLEX_GROWTH: usize = 2;
 /// A size this near to the budget (as a logarithm) is taken without looking for a nearer one of
 /// another head width.
 const NEAR: f64 = 0.08;
@@ -305,46 +310,54 @@ pub fn size(definition: &Definition, equal: Option<Equal>) -> Size {
     let target = equal.amount(&reference);
     let most = MAX_PARAMETERS * reference.parameters;
     let mut best = (f64::INFINITY, usual);
+    let mut at_usual = (0, 0);
+    let growth = match Layer::blank(definition, &usual).taps.decay {
+        Decay::Turning(..) => MAX_COMPLEX_GROWTH,
+        _ => MAX_GROWTH,
+    };
     // Another number of heads keeps what a head is; another head width comes after it.
-    for scale in [0, -1, 1, -2, 2, -3, 3] {
+    for scale in [0, -1, 1, -2, 2, -3] {
         let scaled = |x: usize| match (x, scale) {
             (1, _) => 1,
             (x, 0..) => x << scale,
             (x, _) => (x >> -scale).max(1),
         };
+        let (key, value) = (scaled(usual.key), scaled(usual.value));
+        let end = (growth * usual.heads * usual.key / key).max(1);
         let with = |heads| Size {
             heads,
-            key: scaled(usual.key),
-            value: scaled(usual.value),
+            key,
+            value,
             ..usual
         };
         let measure = |heads| {
             let layer = Layer::blank(definition, &with(heads));
-            (equal.amount(&layer), layer.parameters <= most)
+            (equal.amount(&layer), layer.parameters)
         };
-        let below = |heads| {
-            let (amount, affordable) = measure(heads);
-            amount <= target && affordable
-        };
-        // The largest number of heads that is not above the target, and the one after it.
-        let mut low = 1;
-        if below(1) {
-            while below(2 * low) && low < 1 << 16 {
-                low *= 2;
-            }
-            let mut high = 2 * low;
-            while high - low > 1 {
-                let middle = low.midpoint(high);
-                match below(middle) {
-                    true => low = middle,
-                    false => high = middle,
-                }
-            }
+        // Everything that a layer has is linear in its heads, but for what it rounds.
+        let heads = usual.heads.min(end);
+        let all = measure(heads);
+        if scale == 0 {
+            at_usual = all;
+        } else if heads == usual.heads && all == at_usual {
+            // It takes no notice of this width.
+            continue;
         }
-        for heads in [low, low + 1] {
-            let (amount, affordable) = measure(heads);
+        let fewer = heads.div_ceil(2);
+        let some = measure(fewer);
+        let where_it_is = |fewer_has: usize, all_have: usize, wanted: usize| {
+            let slope = (all_have as f64 - fewer_has as f64) / (heads - fewer).max(1) as f64;
+            match slope > 0.0 {
+                true => heads as f64 + (wanted as f64 - all_have as f64) / slope,
+                false => heads as f64,
+            }
+        };
+        let nearest = where_it_is(some.0, all.0, target).min(where_it_is(some.1, all.1, most));
+        let low = (nearest.floor() as usize).clamp(1, end);
+        for heads in low..=(low + 1).min(end) {
+            let (amount, parameters) = measure(heads);
             let distance = (amount as f64 / target as f64).ln().abs();
-            if affordable && distance < best.0 - 1e-9 {
+            if parameters <= most && distance < best.0 - 1e-9 {
                 best = (distance, with(heads));
             }
         }
