@@ -150,6 +150,8 @@ pub struct Step {
 struct Layer {
     shape: Shape,
     taps: Taps,
+    /// It takes something out of the state before it writes.
+    erase: bool,
     layout: Layout,
     passes: Vec<PlannedPass>,
     u: BufferId,
@@ -159,19 +161,29 @@ struct Layer {
 /// Tokens that a layer is played on to see what it does; the first has no past.
 const SEEN: usize = 2;
 
+/// The passes of a layer that reads `u`, on its own.
+fn planned(mixer: &dyn Mixer, tapped: Option<usize>) -> (Planner, BufferId, Taps) {
+    let mut p = Planner::new(SEEN, REFERENCE_TOKENS, Change::default(), tapped);
+    let u = p.layout.input("u", SEEN * WIDTH);
+    let residual = p.layout.input("residual", SEEN * WIDTH);
+    p.io = Io {
+        u: Columns::all(u, WIDTH),
+        residual,
+        out: p.layout.scratch("out", SEEN * WIDTH),
+    };
+    let taps = mixer.plan(&mut p);
+    (p, u, taps)
+}
+
 impl Layer {
     fn new(mixer: &dyn Mixer) -> Layer {
-        let mut p = Planner::new(SEEN, REFERENCE_TOKENS, Change::default(), None);
-        let u = p.layout.input("u", SEEN * WIDTH);
-        let residual = p.layout.input("residual", SEEN * WIDTH);
-        p.io = Io {
-            u: Columns::all(u, WIDTH),
-            residual,
-            out: p.layout.scratch("out", SEEN * WIDTH),
-        };
-        let taps = mixer.plan(&mut p);
+        let (p, u, taps) = planned(mixer, None);
+        // Some factors are noted for probes alone, which change nothing of what is played.
+        let tapped = planned(mixer, Some(0)).2;
         Layer {
             shape: mixer.shape(),
+            // The terms of a constant matrix erase nothing that a token could choose.
+            erase: tapped.erase.is_some() && !matches!(tapped.decay, Decay::Turning(..)),
             taps,
             layout: p.layout,
             passes: p.passes,
@@ -222,7 +234,7 @@ impl Layer {
     }
 
     fn operations_without_cache(&self) -> usize {
-        let for_a_value = if self.taps.erase.is_some() { 5 } else { 3 };
+        let for_a_value = if self.erase { 5 } else { 3 };
         self.parameters + for_a_value * self.shape.state
     }
 
@@ -254,6 +266,9 @@ impl Layer {
             Decay::Scalar(c) => ("head", c),
             Decay::PerKey(c) => ("key", c),
             Decay::Rates(c, ..) => ("rates", c),
+            Decay::Turning(_, angles) if angles.iter().all(|&angle| angle == 0.0) => {
+                return Ok(Forgetting::new("rates", false));
+            }
             Decay::Turning(..) => return Ok(Forgetting::new("turning", false)),
             // Weights by scores: nothing decays.
             _ => return Ok(Forgetting::new("none", false)),
@@ -268,7 +283,7 @@ impl Layer {
 
     fn erases(&self, decay: Forgetting) -> &'static str {
         let keeps_all = self.shape.cache_per_token > 0 && self.taps.window == 0;
-        match (self.shape.state, self.taps.erase.is_some(), decay.kind) {
+        match (self.shape.state, self.erase, decay.kind) {
             (0, ..) if keeps_all => "nothing: keeps every token",
             (0, ..) => "what leaves the window",
             (_, true, "none") => "what one key holds",
@@ -410,7 +425,7 @@ pub async fn row(definition: &'static Definition, equal: Option<Equal>) -> Resul
         step: Step {
             state: shape.state > 0,
             write_scale: taps.write_scale.is_some(),
-            erase: taps.erase.is_some(),
+            erase: layer.erase,
             bonus: taps.bonus.is_some(),
             normaliser: taps.normaliser.is_some(),
             window: taps.window,

@@ -56,6 +56,16 @@ fn decay_and_erasing_are_those_of_the_definitions() {
         ("ssd", "head", true, "a whole head"),
         ("gla", "key", true, "single channels"),
         ("s6", "rates", true, "single channels"),
+        ("linear_attention", "none", false, "nothing"),
+        ("delta_net", "none", false, "what one key holds"),
+        (
+            "gated_delta_net",
+            "head",
+            true,
+            "what one key holds; by decay",
+        ),
+        ("rwkv4", "rates", false, "at a fixed rate"),
+        ("s4d", "turning", false, "at a fixed rate"),
     ] {
         let row = row(id, None);
         assert_eq!(

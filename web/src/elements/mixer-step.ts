@@ -31,6 +31,9 @@ const FADE: Record<MixerRow['decay']['kind'], string> = {
   turning: '× fade and turn',
 };
 
+const fadeOf = ({ kind, fromToken }: MixerRow['decay']): string =>
+  kind === 'rates' && !fromToken ? '× one factor each' : FADE[kind];
+
 /** What one token computes, from top to bottom. */
 function pillsOf({ decay, step }: MixerRow): Pill[] {
   const list: [Role, string][] = [];
@@ -76,7 +79,9 @@ export function stepWords(row: MixerRow): string[] {
     none: 'The state stays as it is.',
     head: `The whole state of a head is multiplied by one factor, ${who}.`,
     key: `Each row of the state is multiplied by a factor of its own, ${who}.`,
-    rates: `A step size, ${who}, times a fixed rate for each element says how far the state fades.`,
+    rates: decay.fromToken
+      ? 'A step size, computed from the token, times a rate for each element says how far the state fades.'
+      : 'Each element is multiplied by a factor of its own, the same for every token.',
     turning: 'Each element, a complex number, fades and turns by a fixed factor.',
   };
   words.push(fade[decay.kind]);
@@ -249,7 +254,7 @@ export class LinMixerStep extends LitElement {
     // The state meets its own past: a loop above it.
     parts.push(svg`<g class="fade">
       <path class="wire" marker-end="url(#fade)" d="M${STATE_X + CELLS * CELL - 14} ${top - 4} C${STATE_X + CELLS * CELL + 6} ${top - 48} ${STATE_X - 6} ${top - 48} ${STATE_X + 14} ${top - 5}" />
-      <text class="label" x=${centre} y=${top - 46} text-anchor="middle">${step.state ? FADE[decay.kind] : 'kept as it is'}</text>
+      <text class="label" x=${centre} y=${top - 46} text-anchor="middle">${step.state ? fadeOf(decay) : 'kept as it is'}</text>
       ${step.state && decay.kind !== 'none' && !decay.fromToken ? svg`<text class="small" x=${centre} y=${top - 60} text-anchor="middle">the same for every token</text>` : nothing}
       ${decay.fromToken ? svg`<path class="wire" marker-end="url(#fade)" d="M${from} ${pills[0].y} C${from + 30} ${pills[0].y} ${centre - 130} ${top - 50} ${centre - 74} ${top - 50}" />` : nothing}
     </g>`);

@@ -275,7 +275,7 @@ export class LinMixerTable extends LitElement {
         white-space: nowrap;
       }
       .prose {
-        min-width: 9.2rem;
+        min-width: 8.6rem;
         font-size: 0.8rem;
       }
       .quiet {
@@ -313,11 +313,6 @@ export class LinMixerTable extends LitElement {
           )
           no-repeat;
         border-radius: 2px;
-      }
-      @media (min-width: 900px) {
-        tbody th {
-          white-space: nowrap;
-        }
       }
       @media (max-width: 899px) {
         th.name {
