@@ -95,12 +95,15 @@ test('a budget held equal makes other sizes, in the table and in the panels', as
   await answered(page);
   const facts = panel(page, 'cost').locator('lin-view').filter({ hasText: 'Memory and time' });
   await expect
-    .poll(async () => {
-      const rows = await facts.getByRole('row').all();
-      const cells = await Promise.all(rows.slice(1).map((r) => r.getByRole('cell').nth(1).innerText()));
-      const [a, b] = cells.map(number);
-      return Math.abs(a / b - 1);
-    }, { timeout: ANSWER_MS })
+    .poll(
+      async () => {
+        const rows = await facts.getByRole('row').all();
+        const cells = await Promise.all(rows.slice(1).map((r) => r.getByRole('cell').nth(1).innerText()));
+        const [a, b] = cells.map(number);
+        return Math.abs(a / b - 1);
+      },
+      { timeout: ANSWER_MS },
+    )
     .toBeLessThan(0.02);
   await page.goBack();
   await expect.poll(inAddress(page, 'equal')).toBe('parameters');
