@@ -1,64 +1,64 @@
-import { defineConfig } from "@playwright/test";
+import { defineConfig } from '@playwright/test';
 
 /** Debian's Chromium, or another one named in the environment. */
-const executablePath = process.env["LINEARIUM_CHROMIUM"] ?? "/usr/bin/chromium";
+const executablePath = process.env['LINEARIUM_CHROMIUM'] ?? '/usr/bin/chromium';
 
 /** Nothing but the page under test may be reached for. */
 const QUIET = [
-  "--no-sandbox",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
+  '--no-sandbox',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
 ];
 
 /** Two pages are served, on this port and the next one. */
-const PORT = Number(process.env["LINEARIUM_PORT"] ?? 4173);
+const PORT = Number(process.env['LINEARIUM_PORT'] ?? 4173);
 const LAB = `http://localhost:${PORT}`;
 const GALLERY = `http://localhost:${PORT + 1}`;
 const preview = (outDir: string, port: number): string =>
   `npx --no-install vite preview --mode gallery --outDir ${outDir} --port ${port} --strictPort`;
 
 /** `LINEARIUM_GALLERY_ONLY=1` runs what needs no engine. */
-const galleryOnly = process.env["LINEARIUM_GALLERY_ONLY"] === "1";
+const galleryOnly = process.env['LINEARIUM_GALLERY_ONLY'] === '1';
 /** `LINEARIUM_BENCH=FILE` measures, writes the numbers into FILE, and runs no test. */
-const measuring = process.env["LINEARIUM_BENCH"] !== undefined;
+const measuring = process.env['LINEARIUM_BENCH'] !== undefined;
 
 const measurements = [
   {
-    name: "bench",
-    testDir: "./bench",
-    testMatch: "*.bench.ts",
+    name: 'bench',
+    testDir: './bench',
+    testMatch: '*.bench.ts',
     timeout: 600_000,
     use: {
       baseURL: LAB,
       actionTimeout: 20_000,
-      trace: "off" as const,
+      trace: 'off' as const,
       launchOptions: { executablePath, args: QUIET },
     },
   },
 ];
 
 export default defineConfig({
-  testDir: ".",
-  outputDir: "results",
+  testDir: '.',
+  outputDir: 'results',
   workers: 1,
   retries: 0,
   timeout: 60_000,
   forbidOnly: true,
-  reporter: [["list"]],
+  reporter: [['list']],
   use: {
-    browserName: "chromium",
-    trace: "retain-on-failure",
+    browserName: 'chromium',
+    trace: 'retain-on-failure',
     viewport: { width: 1280, height: 900 },
   },
   projects: measuring
     ? measurements
     : [
         {
-          name: "page",
-          testDir: "./page",
+          name: 'page',
+          testDir: './page',
           use: {
             baseURL: GALLERY,
             launchOptions: { executablePath, args: QUIET },
@@ -69,8 +69,8 @@ export default defineConfig({
           : [
               {
                 // Chromium without a flag has WebGPU but no adapter: the natural fallback.
-                name: "cpu",
-                testDir: "./lab",
+                name: 'cpu',
+                testDir: './lab',
                 testIgnore: /lost-device/,
                 timeout: 180_000,
                 use: {
@@ -79,19 +79,15 @@ export default defineConfig({
                 },
               },
               {
-                name: "webgpu",
-                testDir: "./lab",
+                name: 'webgpu',
+                testDir: './lab',
                 testIgnore: /no-adapter|endurance/,
                 timeout: 180_000,
                 use: {
                   baseURL: LAB,
                   launchOptions: {
                     executablePath,
-                    args: [
-                      ...QUIET,
-                      "--enable-unsafe-webgpu",
-                      "--use-webgpu-adapter=swiftshader",
-                    ],
+                    args: [...QUIET, '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'],
                   },
                 },
               },
@@ -102,8 +98,8 @@ export default defineConfig({
       ? []
       : [
           {
-            command: `npm run --silent build:gallery && ${preview("dist-gallery", PORT + 1)}`,
-            cwd: "../../web",
+            command: `npm run --silent build:gallery && ${preview('dist-gallery', PORT + 1)}`,
+            cwd: '../../web',
             url: `${GALLERY}/gallery.html`,
             reuseExistingServer: true,
           },
@@ -112,8 +108,8 @@ export default defineConfig({
       ? []
       : [
           {
-            command: preview("dist", PORT),
-            cwd: "../../web",
+            command: preview('dist', PORT),
+            cwd: '../../web',
             url: LAB,
             reuseExistingServer: true,
           },

@@ -244,7 +244,7 @@ async function handle(message: Message): Promise<void> {
       return;
     case 'ask':
       try {
-        const value = await within(answer(message.question), CALL_LIMIT_MS);
+        const value = await within(answer(message.question), GPU_LIMIT_MS);
         post({ type: 'answer', ticket: message.ticket, value });
       } catch (error) {
         if (isTrap(error) || error instanceof NoAnswer) throw error;
