@@ -7,8 +7,8 @@
 //! `c S_{t-1}`.
 
 use super::{Context, Definition, Mixer, NO_STEPS, Planner, Shape, Size, StepState, Taps, Weights};
-use crate::delta_layer::{DeltaLayer, KeyActivation, KeyNorm, Options};
 use crate::model::tensors::Tensors;
+use crate::parts::delta_layer::{DeltaLayer, KeyActivation, KeyNorm, Options};
 use crate::plan::delta_scan::NO_WINDOW;
 use crate::random::Random;
 

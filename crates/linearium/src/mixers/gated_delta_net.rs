@@ -7,8 +7,8 @@
 //! `fla/layers/gated_deltanet.py`, `fla/ops/gated_delta_rule/naive.py`.
 
 use super::{Context, Definition, Mixer, NO_STEPS, Planner, Shape, Size, StepState, Taps, Weights};
-use crate::delta_layer::{DeltaLayer, Options};
 use crate::model::tensors::Tensors;
+use crate::parts::delta_layer::{DeltaLayer, Options};
 use crate::plan::delta_scan::NO_WINDOW;
 use crate::random::Random;
 

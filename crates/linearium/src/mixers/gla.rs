@@ -10,11 +10,11 @@ use super::{Definition, Mixer, NO_STEPS, Planner, Shape, Size, Taps, Weights};
 use crate::kernels::{activate, rms_norm as norm};
 #[cfg(feature = "zoo")]
 use crate::model::tensors::{Tensors, repeated};
+#[cfg(feature = "zoo")]
+use crate::parts::qkv::Options;
+use crate::parts::qkv::Qkv;
 use crate::plan::Activation;
 use crate::plan::outer_scan::OuterScan;
-#[cfg(feature = "zoo")]
-use crate::qkv::Options;
-use crate::qkv::Qkv;
 use crate::random::Random;
 #[cfg(feature = "zoo")]
 use crate::step::{linear, multiply, rms_norm, silu, softplus};

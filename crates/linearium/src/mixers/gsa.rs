@@ -16,11 +16,11 @@ use super::{
 };
 use crate::kernels::{activate, normalise, pointwise};
 use crate::model::tensors::Tensors;
+use crate::parts::short_conv::ShortConv;
 use crate::plan::outer_scan::OuterScan;
 use crate::plan::pointwise::Gate;
 use crate::plan::{Activation, Columns};
 use crate::random::Random;
-use crate::short_conv::ShortConv;
 use crate::step::{linear, rms_norm, silu, softplus, spread};
 
 /// The registry's entry.

@@ -12,11 +12,11 @@ use super::{
 };
 use crate::kernels::{activate, pointwise};
 use crate::model::tensors::Tensors;
+use crate::parts::short_conv::ShortConv;
 use crate::plan::outer_scan::OuterScan;
 use crate::plan::pointwise::Gate;
 use crate::plan::{Activation, Columns};
 use crate::random::Random;
-use crate::short_conv::ShortConv;
 use crate::step::{linear, rms_norm, sigmoid, silu};
 
 /// The registry's entry.

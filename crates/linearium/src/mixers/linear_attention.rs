@@ -11,9 +11,9 @@
 use super::{
     Context, Definition, Mixer, NO_STEPS, Planner, Shape, Size, StepState, Taps, Weights, Write,
 };
-use crate::feature_map::FeatureMap;
 use crate::kernels::normalise;
 use crate::model::tensors::Tensors;
+use crate::parts::feature_map::FeatureMap;
 use crate::plan::Columns;
 use crate::plan::outer_scan::OuterScan;
 use crate::plan::pointwise::Gate;

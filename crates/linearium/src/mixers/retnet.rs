@@ -11,11 +11,11 @@ use super::{Definition, Mixer, NO_STEPS, Planner, Shape, Size, Taps, Weights};
 use crate::kernels::rms_norm as norm;
 #[cfg(feature = "zoo")]
 use crate::model::tensors::Tensors;
+#[cfg(feature = "zoo")]
+use crate::parts::qkv::Options;
+use crate::parts::qkv::Qkv;
 use crate::plan::outer_scan::OuterScan;
 use crate::plan::{Activation, Columns};
-#[cfg(feature = "zoo")]
-use crate::qkv::Options;
-use crate::qkv::Qkv;
 use crate::random::Random;
 #[cfg(feature = "zoo")]
 use crate::step::{linear, multiply, rms_norm, rotate, silu};

@@ -11,10 +11,10 @@ use rustfft::num_complex::Complex64;
 
 use super::s4d::{S4d, clipped, complex, each_channel};
 use super::{Context, Definition, Mixer, NO_STEPS, Planner, Shape, Size, StepState, Taps, Weights};
-use crate::fft_convolution::{FftConvolution, from_generating_function};
-use crate::hippo::legs;
 use crate::kernels::scan_complex::MAX_RANK;
 use crate::model::tensors::Tensors;
+use crate::parts::fft_convolution::{FftConvolution, from_generating_function};
+use crate::parts::hippo::legs;
 use crate::plan::complex_scan::{Coupling, Mode, StateSpace};
 use crate::random::Random;
 

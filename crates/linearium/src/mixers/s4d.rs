@@ -10,9 +10,9 @@ use rustfft::num_complex::Complex64;
 use super::{
     Columns, Context, Definition, Mixer, NO_STEPS, Planner, Shape, Size, StepState, Taps, Weights,
 };
-use crate::hippo::legs;
 use crate::kernels::pointwise;
 use crate::model::tensors::Tensors;
+use crate::parts::hippo::legs;
 use crate::plan::complex_scan::{Mode, StateSpace, bilinear, hold};
 use crate::plan::pointwise::Gate;
 use crate::random::Random;

@@ -15,9 +15,9 @@ use super::s4d::complex;
 use super::{
     Columns, Context, Definition, Mixer, NO_STEPS, Planner, Shape, Size, StepState, Taps, Weights,
 };
-use crate::hippo::legs;
 use crate::kernels::pointwise;
 use crate::model::tensors::Tensors;
+use crate::parts::hippo::legs;
 use crate::plan::complex_scan::{Mode, StateSpace, bilinear, hold};
 use crate::plan::pointwise::Gate;
 use crate::random::Random;

@@ -1,7 +1,7 @@
 //! What a layer of two directions must keep, made of any mixer, on whichever player.
 
-use linearium::bidirectional::{Bidirectional, Merge};
 use linearium::mixers::{self, Change, Context, Definition, Mixer, Planner, Size, StepState};
+use linearium::parts::bidirectional::{Bidirectional, Merge};
 use linearium::plan::{Columns, Io, rotary_angles};
 use linearium::player::Player;
 use linearium::random::Random;

@@ -1,7 +1,7 @@
 //! LightNet on grids against official code, on whichever player.
 
-use linearium::grid::{MdLrpe, MdTpe, WholeGrid};
 use linearium::mixers::{Change, Columns, Planner, Shape};
+use linearium::parts::grid::{MdLrpe, MdTpe, WholeGrid};
 use linearium::player::Player;
 use linearium::recording::{Layout, Recording};
 use linearium::step::silu;

@@ -2,11 +2,11 @@
 
 use super::fla::{self, Mixing, NAMES};
 use super::{Family, Read};
-use crate::delta_layer::{KeyActivation, KeyNorm, Options};
 use crate::mixers::delta_net::DeltaNet;
 use crate::mixers::{Mixer, Size, Weights};
 use crate::model::config::{Common, Keys};
 use crate::model::tensors::Tensors;
+use crate::parts::delta_layer::{KeyActivation, KeyNorm, Options};
 
 /// Its entry.
 pub static FAMILY: Family = Family {

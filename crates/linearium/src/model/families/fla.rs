@@ -11,7 +11,7 @@ use crate::model::config::{
 use crate::model::feed_forward::Swiglu;
 use crate::model::stack::{Block, FeedForward, Norm};
 use crate::model::tensors::Tensors;
-use crate::qkv::{FeatureMap, Options};
+use crate::parts::qkv::{FeatureMap, Options};
 
 /// Names outside of the layers.
 pub(super) const NAMES: Names = Names {

@@ -6,7 +6,7 @@ use crate::mixers::gla::Gla;
 use crate::mixers::{Mixer, Size, Weights};
 use crate::model::config::{Common, Keys};
 use crate::model::tensors::Tensors;
-use crate::qkv::Options;
+use crate::parts::qkv::Options;
 
 /// Its entry.
 pub static FAMILY: Family = Family {

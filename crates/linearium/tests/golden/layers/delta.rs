@@ -1,12 +1,12 @@
 //! Layers of delta rules.
 
-use linearium::delta_layer::{KeyActivation, KeyNorm, Options};
 use linearium::mixers::delta_net::{self, DeltaNet};
 use linearium::mixers::gated_delta_net::{self, GatedDeltaNet};
 use linearium::mixers::rwkv7::{Ranks, Rwkv7};
 use linearium::mixers::{
     Columns, Context, Definition, Mixer, Planner, Shape, Size, StepState, Taps, Weights,
 };
+use linearium::parts::delta_layer::{KeyActivation, KeyNorm, Options};
 
 use super::Layer;
 use crate::golden::Golden;

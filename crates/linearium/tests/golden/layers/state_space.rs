@@ -285,7 +285,7 @@ fn legs_is_diagonal_plus_rank_one_as_in_the_official_code() {
         let (values, _) = golden.file.raw(name).unwrap().as_chunks::<8>();
         values.iter().map(|&b| f64::from_le_bytes(b)).collect()
     };
-    let legs = linearium::hippo::legs(4);
+    let legs = linearium::parts::hippo::legs(4);
     let lambda: Vec<f64> = legs.lambda.iter().flat_map(|l| [l.re, l.im]).collect();
     let products = legs.b.iter().zip(&legs.p).map(|(b, p)| b * p.conj());
     for (name, got) in [

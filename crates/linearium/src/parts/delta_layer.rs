@@ -4,11 +4,11 @@
 use crate::kernels::{activate, normalise, pointwise, rms_norm as norm};
 use crate::mixers::{Context, Planner, Shape, Size, StepState, Taps, Weights, Write};
 use crate::model::tensors::Tensors;
+use crate::parts::short_conv::ShortConv;
 use crate::plan::delta_scan::{DeltaScan, Erase};
 use crate::plan::pointwise::Gate;
 use crate::plan::{Activation, Columns};
 use crate::random::Random;
-use crate::short_conv::ShortConv;
 use crate::step::{l2_norm, linear, multiply, rms_norm, sigmoid, silu, softplus, spread, sum_norm};
 
 /// What is done to queries and keys, after the convolution where there is one.
