@@ -24,12 +24,12 @@ test('the loss is what PyTorch measured on the same text, with and without forge
   test.setTimeout(onGpu() ? 600_000 : 180_000);
   const plain = await losses(page, {});
   [1.178, 1.125, 1.55, 1.29].forEach((expected, i) =>
-    expect(Math.abs(plain[i] - expected)).toBeLessThan(0.01),
+    expect(Math.abs(plain[i] - expected), `octave ${i} of ${plain.join(' ')}`).toBeLessThan(0.01),
   );
   if (onGpu()) return;
   const forgetful = await losses(page, { 'decay-factor': '0.99' });
   [1.18, 1.133, 1.457, 1.088].forEach((expected, i) =>
-    expect(Math.abs(forgetful[i] - expected)).toBeLessThan(0.01),
+    expect(Math.abs(forgetful[i] - expected), `octave ${i} of ${forgetful.join(' ')}`).toBeLessThan(0.01),
   );
 });
 

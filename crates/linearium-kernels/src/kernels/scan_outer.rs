@@ -108,11 +108,12 @@ fn workgroups(params: &Params, form: Form, of_form: fn(ScanOuter) -> [u32; 3]) -
 
 fn canary(seed: u64) -> Call {
     let mut random = Random::new(seed);
-    // Each form: three chunks, the last one ragged; a single one; a few tokens.
-    let t = [150, 40, 3][(seed % 3) as usize];
+    // Each form: three chunks, the last one ragged; a single one, whose state has two tiles, so that
+    // what the first leaves behind must not reach the second; a few tokens.
+    let (t, key) = [(150, 13), (40, 70), (3, 13)][(seed % 3) as usize];
     let per_key = (seed % 2) as usize;
-    let (heads, groups, key, value) = (2, 1, 13, 11);
-    let (q_stride, k_stride, v_stride) = (21, 17, 30);
+    let (heads, groups, value) = (2, 1, 11);
+    let (q_stride, k_stride, v_stride) = (key + 8, key + 4, 30);
     let params = ScanOuter {
         t: t as u32,
         heads: heads as u32,

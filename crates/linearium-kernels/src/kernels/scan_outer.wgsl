@@ -648,7 +648,8 @@ fn chunk_parts(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocatio
     let vector = first_column / 4u + own_column(local);
     var end = 0.0;
     for (var chunk = first; chunk < last; chunk++) {
-        var sum: Tile;
+        // Said, not left to the declaration: SwiftShader in Chromium keeps the sum of the last turn.
+        var sum = Tile();
         let one = chunk_sum(&sum, chunk, head, first_key, first_column, local);
         end += one;
         let to = select(chunk + 1u, first, chunk + 1u == last);
@@ -765,7 +766,8 @@ fn fused(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_inde
         workgroupBarrier();
         outputs(chunk, head, first_column, slot, local, true);
         for (var first_key = 0u; first_key < p.key; first_key += 64u) {
-            var sum: Tile;
+            // As in `chunk_parts`.
+            var sum = Tile();
             let end = chunk_sum(&sum, chunk, head, first_key, first_column, local);
             if local < 64u {
                 tile[local >> 2u][local & 3u] = decay(vec4(end)).x;
