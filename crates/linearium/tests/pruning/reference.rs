@@ -72,12 +72,12 @@ fn decayed_by_bias(mixer: &dyn Mixer, state: &State) -> State {
     vec![decayed.collect(), Vec::new()]
 }
 
-/// One layer: what kept tokens get, and what they read from the state.
+/// One layer: what kept tokens get, and what they write into the state.
 pub struct Read {
     /// What the mixer adds to the residual stream of each token, empty for dropped ones.
     pub out: Vec<Vec<f64>>,
-    /// What each kept token read, `[H, V]`.
-    pub read: Vec<Vec<f64>>,
+    /// The value of each kept token, `[H, V]`.
+    pub value: Vec<Vec<f64>>,
 }
 
 /// A layer over `u [T][D]`; only tokens of `kept` are in its state.
@@ -119,7 +119,7 @@ pub fn layer(
     let mut last: Option<(usize, StepState)> = None;
     let mut result = Read {
         out: Vec::new(),
-        read: Vec::new(),
+        value: Vec::new(),
     };
     for (p, u_p) in u.iter().enumerate() {
         dense.position = p;
@@ -140,12 +140,12 @@ pub fn layer(
             put(mixer, &mut here, &state);
             last = Some((p, here.clone()));
             result.out.push(step(&mut here, p, u_p));
-            result.read.push(here.last_read.clone());
+            result.value.push(here.last_value.clone());
             state = take(mixer, &mut here);
             of_kept = here;
         } else {
             result.out.push(Vec::new());
-            result.read.push(Vec::new());
+            result.value.push(Vec::new());
             let held = match mode {
                 DropMode::Mask => panic!("masking drops nothing from a state"),
                 DropMode::Gather | DropMode::Hold => state.clone(),
