@@ -9,7 +9,12 @@
 //! token was dropped. The loss is that of the kept tokens which have a next one: of predicting the
 //! token that truly comes next in the text, dropped or not.
 
+pub mod agreement;
 pub mod drop_mode;
+#[cfg(test)]
+mod example;
+pub mod influence;
+pub mod ranking;
 pub mod schedule;
 pub mod scores;
 pub mod seen;
@@ -17,7 +22,7 @@ pub mod selection;
 
 pub use drop_mode::{DropMode, Neighbours};
 pub use schedule::{Keep, Schedule};
-pub use seen::{LogDecay, Score, Seen};
+pub use seen::{LogDecay, Score, Seen, When};
 pub use selection::{Protect, Selection, select};
 
 /// Which tokens a run drops where, and what that means.

@@ -1,13 +1,21 @@
-//! Scores: what is important. Each file is one, a pure function from the arrays of a layer of an
-//! unpruned run to one number a token.
+//! Scores: what is important. Each file is one or a family of them, pure functions from the arrays
+//! of a layer of an unpruned run to one number a token; the build puts every `impl Score` that is
+//! in these files into [`ALL`].
 
+pub mod activation;
+pub mod gradient;
+pub mod hidden_attention;
+pub mod norm;
+pub mod oracle;
 pub mod random;
+pub mod recency;
+pub mod retained_mass;
+pub mod step_size;
 pub mod stride;
 
 use super::Score;
 
-/// Every score, for commands, pages and tests.
-pub static ALL: &[&dyn Score] = &[&random::Uniform, &stride::Stride];
+include!(concat!(env!("OUT_DIR"), "/scores.rs"));
 
 /// The score with this id.
 ///

@@ -1,5 +1,7 @@
 //! What a score may look at: the arrays of one layer of an unpruned run.
 
+use crate::mixers::Scores;
+
 /// What is important: from the arrays of one layer to one number a token.
 pub trait Score: Sync {
     /// The same id everywhere: file, URL, command, test.
@@ -10,6 +12,10 @@ pub trait Score: Sync {
     fn formula(&self) -> &'static str;
     /// Paper equation or path in official code.
     fn source(&self) -> &'static str;
+    /// When it can be told.
+    fn when(&self) -> When;
+    /// What it reads, by the names of the fields of [`Seen`].
+    fn needs(&self) -> &'static [&'static str];
     /// One number a token, `[T]`; the tokens with the higher ones are kept.
     ///
     /// # Errors
@@ -17,10 +23,22 @@ pub trait Score: Sync {
     fn score(&self, seen: &Seen<'_>) -> Result<Vec<f32>, String>;
 }
 
+/// When a score can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// With the token: it depends on nothing that comes later, so that a stream can use it.
+    Arriving,
+    /// While reading: later tokens change it, but a stream can drop by what it is so far.
+    Reading,
+    /// When the layer has read everything.
+    Read,
+}
+
 /// The log-decays of a layer.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum LogDecay<'a> {
     /// Attention, or a mixer without a state that decays.
+    #[default]
     None,
     /// One value a head, `[T, H]`.
     PerHead(&'a [f32]),
@@ -43,7 +61,7 @@ pub enum LogDecay<'a> {
 ///
 /// Head h reads with group `h * G / H` of q, whose number of groups G is `q.len() / (T K)`, and
 /// writes with that of k. Where a mixer has no such array the slice is empty.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Seen<'a> {
     /// T.
     pub tokens: usize,
@@ -81,6 +99,26 @@ pub struct Seen<'a> {
     pub erases: bool,
     /// True if a token reads the state before its own decay and write (RWKV).
     pub read_before: bool,
+    /// Tokens that a token reads at most; 0 for all.
+    pub window: usize,
+    /// b and a of a delta rule, `[T, H, R, K]` each.
+    pub erase: Option<[&'a [f32]; 2]>,
+    /// `[H, K]`, what the present token is read with where the state is read before it is written.
+    pub bonus: Option<&'a [f32]>,
+    /// `[T, H]`, what the output of a head is divided by.
+    pub normaliser: Option<&'a [f32]>,
+    /// True if write scale and normaliser are logarithms.
+    pub in_logs: bool,
+    /// `[H, K / 2]`, angles by which complex states turn with every token.
+    pub turn: Option<&'a [f32]>,
+    /// How weights come from scores where they are neither a softmax nor a recurrence.
+    pub weighing: Option<&'a Scores>,
+    /// `[T, 2]`, logits of staying asleep and of being active, from a router or a mask generator.
+    pub router: Option<&'a [f32]>,
+    /// `[T]`, importance that a draft model gives the tokens ([`super::draft`]).
+    pub draft: Option<&'a [f32]>,
+    /// How many of the last tokens a draft model guessed.
+    pub lookahead: usize,
     /// `[T, E]`, what the output projection is given, if the layer ends with one (after norm and
     /// gate).
     pub y: Option<&'a [f32]>,

@@ -1,6 +1,6 @@
 //! Chance: the baseline that is strong where tokens say the same.
 
-use crate::pruning::{Score, Seen};
+use crate::pruning::{Score, Seen, When};
 use crate::random::Random;
 
 /// One draw a token.
@@ -21,6 +21,14 @@ impl Score for Uniform {
 
     fn source(&self) -> &'static str {
         "a baseline without a source"
+    }
+
+    fn when(&self) -> When {
+        When::Arriving
+    }
+
+    fn needs(&self) -> &'static [&'static str] {
+        &["seed"]
     }
 
     fn score(&self, seen: &Seen<'_>) -> Result<Vec<f32>, String> {

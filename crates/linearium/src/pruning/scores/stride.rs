@@ -1,7 +1,7 @@
 //! Tokens at equal distances: the gap is the same everywhere, so that a default decay is nothing but
 //! another scale of time.
 
-use crate::pruning::{Score, Seen};
+use crate::pruning::{Score, Seen, When};
 
 /// 1 for the tokens `floor(i T / K)`, i from 0 to K - 1, and 0 for the others.
 pub struct Stride;
@@ -21,6 +21,14 @@ impl Score for Stride {
 
     fn source(&self) -> &'static str {
         "a baseline without a source"
+    }
+
+    fn when(&self) -> When {
+        When::Arriving
+    }
+
+    fn needs(&self) -> &'static [&'static str] {
+        &["keep"]
     }
 
     fn score(&self, seen: &Seen<'_>) -> Result<Vec<f32>, String> {
