@@ -62,7 +62,7 @@ impl Example {
     pub fn shared_keys(t: usize) -> Example {
         Example::new("shared keys", t, [3, 4, 1, 1])
             .with("steps", t * 3, [0.01, 1.0])
-            .with("rates", 12, [-2.0, -0.1])
+            .with("rates", 12, [-0.5, -0.02])
     }
 
     /// GLA.
@@ -150,6 +150,20 @@ impl Example {
     pub fn array_mut(&mut self, name: &str) -> Option<&mut Vec<f32>> {
         let found = self.arrays.iter_mut().find(|a| a.0 == name);
         found.map(|a| &mut a.1)
+    }
+
+    /// Other values for the last tokens.
+    pub fn change_last(&mut self, count: usize) {
+        for (name, array) in &mut self.arrays {
+            if ["rates", "constant", "turn", "bonus"].contains(name) {
+                continue;
+            }
+            let len = array.len();
+            let row = len / self.tokens;
+            array[len - count * row..]
+                .iter_mut()
+                .for_each(|x| *x *= 0.5);
+        }
     }
 
     pub fn seen(&self) -> Seen<'_> {

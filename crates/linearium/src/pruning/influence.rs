@@ -16,10 +16,11 @@ impl Seen<'_> {
         part.len() / (self.tokens * self.key).max(1)
     }
 
-    /// Checks that the layer has queries, keys and values of the right sizes.
+    /// Checks that the layer has queries, keys and values of the right sizes, and that these and its
+    /// gates are numbers.
     ///
     /// # Errors
-    /// A sentence that names what is missing.
+    /// A sentence that names what is missing, or a token whose values are not numbers.
     pub fn check_heads(&self, score: &str) -> Result<(), String> {
         for (name, part) in [("queries", self.q), ("keys", self.k)] {
             let row = self.tokens * self.key;
@@ -39,6 +40,22 @@ impl Seen<'_> {
                 self.value,
                 self.v.len()
             ));
+        }
+        let gates = match self.log_decay {
+            LogDecay::None | LogDecay::Constant(_) => &[],
+            LogDecay::PerHead(g) | LogDecay::PerKey(g) => g,
+            LogDecay::Rates { steps, .. } => steps,
+        };
+        let optional = [self.write_scale, self.normaliser].map(Option::unwrap_or_default);
+        let erase = self.erase.unwrap_or_default();
+        for part in [self.q, self.k, self.v, gates]
+            .into_iter()
+            .chain(optional)
+            .chain(erase)
+        {
+            if let Some(at) = part.iter().position(|x| x.is_nan()) {
+                return Err(no_number(at * self.tokens / part.len()));
+            }
         }
         Ok(())
     }
@@ -434,9 +451,12 @@ pub fn shares(f: &Factors, i: usize) -> Vec<f64> {
 /// A sentence that names a token whose score is not a number.
 pub fn numbers(scores: Vec<f64>) -> Result<Vec<f32>, String> {
     match scores.iter().position(|s| s.is_nan()) {
-        Some(t) => Err(format!(
-            "token {t} has no score: the layer's values are not numbers there"
-        )),
+        Some(t) => Err(no_number(t)),
         None => Ok(scores.into_iter().map(|s| s as f32).collect()),
     }
+}
+
+/// The sentence for a token whose values are not numbers.
+pub fn no_number(token: usize) -> String {
+    format!("token {token} has no score: the layer's values are not numbers there")
 }

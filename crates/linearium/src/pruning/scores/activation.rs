@@ -38,7 +38,8 @@ impl Score for Clip {
     }
 
     fn score(&self, seen: &Seen<'_>) -> Result<Vec<f32>, String> {
-        sums(seen, |y| y.max(0.0))
+        // Not max, which drops what is not a number.
+        sums(seen, |y| if y < 0.0 { 0.0 } else { y })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The step size of Mamba: how much a token writes, and how much it makes the state forget.
 
-use crate::pruning::influence::numbers;
+use crate::pruning::influence::{no_number, numbers};
 use crate::pruning::{Score, Seen, When};
 
 /// Norm of the step sizes over heads (channels for S6).
@@ -42,10 +42,15 @@ impl Score for StepSize {
 /// The step sizes `[T, H]` of the layer.
 ///
 /// # Errors
-/// A sentence if it has none.
+/// A sentence if it has none, or one that is not a number.
 pub fn steps<'a>(seen: &Seen<'a>, score: &str) -> Result<&'a [f32], String> {
     match seen.steps {
-        Some(steps) if steps.len() == seen.tokens * seen.heads => Ok(steps),
+        Some(steps) if steps.len() == seen.tokens * seen.heads => {
+            match steps.iter().position(|s| s.is_nan()) {
+                Some(at) => Err(no_number(at / seen.heads)),
+                None => Ok(steps),
+            }
+        }
         Some(steps) => Err(format!(
             "the score '{score}' needs step sizes [{}, {}], but there are {}",
             seen.tokens,
