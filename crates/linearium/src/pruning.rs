@@ -6,14 +6,18 @@
 //! layers, the head and the loss work on the kept ones, which keep their positions (rotary angles
 //! are those of the whole text, gaps of successive prunings add up). What a later layer needs of a
 //! dropped token, as a neighbour or for its true decay, comes from the stream as it was when the
-//! token was dropped. The loss is that of the kept tokens which have a next one: of predicting the
+//! token was dropped. Attention over kept tokens counts distances in kept tokens where it has learned
+//! biases for them. The loss is that of the kept tokens which have a next one: of predicting the
 //! token that truly comes next in the text, dropped or not.
 
 pub mod agreement;
+pub mod compare;
 pub mod drop_mode;
 #[cfg(test)]
 mod example;
 pub mod influence;
+pub mod look;
+pub mod operations;
 pub mod ranking;
 pub mod schedule;
 pub mod scores;

@@ -135,6 +135,8 @@ pub struct Shown {
     pub v: Option<Columns>,
     /// What the last projection reads.
     pub inner: Option<Columns>,
+    /// Logits of staying asleep and of being active.
+    pub router: Option<Columns>,
     /// The passes up to the end of the layer's mixer.
     pub passes: usize,
     /// True if a token reads the state before its own write.
@@ -798,6 +800,13 @@ impl Planner {
     pub(crate) fn show_value(&mut self, v: Columns) {
         if self.is_tapped() {
             self.shown.v = Some(v);
+        }
+    }
+
+    /// Shows the logits of the tapped layer's router, `[T, 2]`, to scores.
+    pub(crate) fn show_router(&mut self, logits: Columns) {
+        if self.is_tapped() {
+            self.shown.router = Some(logits);
         }
     }
 
