@@ -1,8 +1,9 @@
-//! Writes the registry: the list of the definitions in `src/mixers/`, and the list of all models
-//! with random weights, which a build with few mixers has too, so that it can say what there is.
+//! Writes the registries: the definitions in `src/mixers/`, the list of all models with random
+//! weights, which a build with few mixers has too, so that it can say what there is, and the scores
+//! in `src/pruning/scores/`.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 /// The mixers of a build without the feature `zoo`, which are all that the page needs on its first
@@ -10,21 +11,11 @@ use std::{env, fs, io};
 const FIRST_LOAD: [&str; 5] = ["attention", "gla", "retnet", "s6", "ssd"];
 
 fn main() -> io::Result<()> {
-    let folder = Path::new("src/mixers");
-    println!("cargo::rerun-if-changed={}", folder.display());
     let variable = |name| env::var(name).map_err(|e| io::Error::other(format!("{name}: {e}")));
     let zoo = env::var_os("CARGO_FEATURE_ZOO").is_some();
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|e| e == "rs") {
-            files.push(path);
-        }
-    }
-    files.sort();
+    let files = sources("src/mixers")?;
     let (mut all, mut names) = (String::new(), String::new());
     for path in &files {
-        println!("cargo::rerun-if-changed={}", path.display());
         let text = fs::read_to_string(path)?;
         let id = field(path, &text, "id")?;
         let name = field(path, &text, "name")?;
@@ -47,7 +38,41 @@ fn main() -> io::Result<()> {
          pub const RANDOM_MODELS: [(&str, &str); {}] = [\n{names}];\n",
         files.len()
     );
-    fs::write(Path::new(&variable("OUT_DIR")?).join("mixers.rs"), text)
+    let out = variable("OUT_DIR")?;
+    fs::write(Path::new(&out).join("mixers.rs"), text)?;
+    fs::write(Path::new(&out).join("scores.rs"), scores()?)
+}
+
+/// The Rust files of a folder, in the order of their names.
+fn sources(folder: &str) -> io::Result<Vec<PathBuf>> {
+    println!("cargo::rerun-if-changed={folder}");
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "rs") {
+            println!("cargo::rerun-if-changed={}", path.display());
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The list of the scores of token pruning: every type that `impl Score for` names.
+fn scores() -> io::Result<String> {
+    let mut all = String::new();
+    for path in sources("src/pruning/scores")? {
+        let module = path.file_stem().unwrap_or_default().to_string_lossy();
+        for line in fs::read_to_string(&path)?.lines() {
+            let name = line.strip_prefix("impl Score for ");
+            if let Some(name) = name.and_then(|name| name.strip_suffix(" {")) {
+                let _ = writeln!(all, "    &{module}::{name},");
+            }
+        }
+    }
+    Ok(format!(
+        "/// Every score, by file.\npub static ALL: &[&dyn Score] = &[\n{all}];\n"
+    ))
 }
 
 /// The text of a field of the file's `DEFINITION`.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use linearium::lab::Host;
 use linearium::model::session::{Options, Session};
+use linearium::model::stack::Stack;
 use linearium::player::Player;
 use linearium::settings::MAX_CONTEXT;
 use pollster::block_on;
@@ -16,7 +17,7 @@ use crate::safetensors::{Entry, f32_bytes, write_header};
 use crate::{Failure, Outcome, note, say};
 
 /// The most tokens that may be asked for: token counts are f32 in places, exact up to 2^24.
-const MAX_LIMIT: usize = 1 << 24;
+pub const MAX_LIMIT: usize = 1 << 24;
 /// So many bytes are read for each token that is asked for, where tokens are not bytes.
 const BYTES_PER_TOKEN: usize = 16;
 /// The most tokens of one piece; the memory of a run grows with it.
@@ -69,47 +70,7 @@ async fn write(
 ) -> Outcome {
     let mut file = NewFile::create(out)?;
     let stack = source.load()?;
-    if !stack.reads_text() {
-        return Err(Failure::Other(format!(
-            "{} has a vocabulary of {} tokens and no tokenizer.json, so it cannot read a text: add that file to the folder or give a model that reads bytes",
-            source.name(),
-            stack.vocab
-        )));
-    }
-    let limit = asked.unwrap_or(MAX_CONTEXT);
-    if stack.has_cache() && limit > MAX_CONTEXT {
-        return Err(Failure::Other(format!(
-            "{} keeps a cache that grows with every token: give --limit up to {MAX_CONTEXT}",
-            source.name()
-        )));
-    }
-    let bytes = if stack.reads_bytes {
-        limit
-    } else {
-        limit * BYTES_PER_TOKEN
-    };
-    let read = files::read_text(text, bytes)?;
-    if read.cut && asked.is_none() {
-        note(&format!(
-            "{} is longer than {bytes} bytes: only those are read, give --limit N for more",
-            text.display()
-        ));
-    }
-    if std::str::from_utf8(&read.bytes).is_err() {
-        note(&format!(
-            "{} is not UTF-8: its bytes are read as they are",
-            text.display()
-        ));
-    }
-    let mut tokens = stack.encode(&read.bytes);
-    tokens.truncate(limit);
-    if tokens.is_empty() {
-        return Err(Failure::Other(format!(
-            "{} has no tokens for {}: give another text",
-            text.display(),
-            source.name()
-        )));
-    }
+    let tokens = tokens_of(source, &stack, text, asked)?;
     let (host, gpu) = backend::host(choice).await?;
     let options = Options {
         capacity: tokens.len(),
@@ -180,4 +141,58 @@ async fn write(
         out.display(),
         source.name()
     ))
+}
+
+/// The tokens of a text, so many at most.
+///
+/// # Errors
+/// A sentence if the model cannot read texts, or this one.
+pub fn tokens_of(
+    source: &Source,
+    stack: &Stack,
+    text: &Path,
+    asked: Option<usize>,
+) -> Result<Vec<u32>, Failure> {
+    if !stack.reads_text() {
+        return Err(Failure::Other(format!(
+            "{} has a vocabulary of {} tokens and no tokenizer.json, so it cannot read a text: add that file to the folder or give a model that reads bytes",
+            source.name(),
+            stack.vocab
+        )));
+    }
+    let limit = asked.unwrap_or(MAX_CONTEXT);
+    if stack.has_cache() && limit > MAX_CONTEXT {
+        return Err(Failure::Other(format!(
+            "{} keeps a cache that grows with every token: give --limit up to {MAX_CONTEXT}",
+            source.name()
+        )));
+    }
+    let bytes = if stack.reads_bytes {
+        limit
+    } else {
+        limit * BYTES_PER_TOKEN
+    };
+    let read = files::read_text(text, bytes)?;
+    if read.cut && asked.is_none() {
+        note(&format!(
+            "{} is longer than {bytes} bytes: only those are read, give --limit N for more",
+            text.display()
+        ));
+    }
+    if std::str::from_utf8(&read.bytes).is_err() {
+        note(&format!(
+            "{} is not UTF-8: its bytes are read as they are",
+            text.display()
+        ));
+    }
+    let mut tokens = stack.encode(&read.bytes);
+    tokens.truncate(limit);
+    if tokens.is_empty() {
+        return Err(Failure::Other(format!(
+            "{} has no tokens for {}: give another text",
+            text.display(),
+            source.name()
+        )));
+    }
+    Ok(tokens)
 }

@@ -10,6 +10,7 @@ mod logits;
 mod mixers;
 mod models;
 mod probe;
+mod prune;
 mod safetensors;
 mod scaling;
 
@@ -80,6 +81,13 @@ static COMMANDS: &[Command] = &[
         about: "Writes what a panel of the lab draws: the same numbers as on the page.",
         flags: probe::flags,
         run: probe::run,
+    },
+    Command {
+        name: "prune",
+        operand: None,
+        about: "Drops tokens of a text and tells what that costs and saves.",
+        flags: prune::flags,
+        run: prune::run,
     },
     Command {
         name: "generate",

@@ -13,6 +13,10 @@ pub mod cross_entropy;
 pub mod delay;
 pub mod embed;
 pub mod exp_multiply;
+#[cfg(feature = "zoo")]
+pub mod gap_sum;
+#[cfg(feature = "zoo")]
+pub mod hold_input;
 pub mod matmul;
 #[cfg(feature = "zoo")]
 pub mod matmul_half;
@@ -64,6 +68,10 @@ pub static ALL: &[&Kernel] = &[
     &delay::KERNEL,
     &embed::KERNEL,
     &exp_multiply::KERNEL,
+    #[cfg(feature = "zoo")]
+    &gap_sum::KERNEL,
+    #[cfg(feature = "zoo")]
+    &hold_input::KERNEL,
     &matmul::KERNEL,
     #[cfg(feature = "zoo")]
     &matmul_half::KERNEL,

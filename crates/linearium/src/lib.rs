@@ -14,6 +14,8 @@ pub mod parts;
 pub mod plan;
 pub mod player;
 pub mod probes;
+#[cfg(feature = "zoo")]
+pub mod pruning;
 pub mod settings;
 #[cfg(feature = "zoo")]
 pub mod step;

@@ -13,8 +13,11 @@ mod operations;
 pub mod outer_scan;
 #[cfg(feature = "zoo")]
 pub mod pointwise;
+#[cfg(feature = "zoo")]
+pub mod pruned;
 
 use std::mem::offset_of;
+use std::sync::Arc;
 
 use bytemuck::Pod;
 
@@ -84,6 +87,9 @@ impl Columns {
 pub struct PlannedPass {
     pass: Pass,
     position: Option<Position>,
+    /// The rows that it works on.
+    #[cfg(feature = "zoo")]
+    rows: usize,
 }
 
 /// Where a pass wants to know how many tokens came before.
@@ -102,7 +108,15 @@ impl PlannedPass {
         (self.pass.kernel, &self.pass.bindings)
     }
 
-    /// Appends the pass for `t` tokens after `position` tokens.
+    /// Appends the pass for its rows: `counts` says of each set of rows how many there are and how
+    /// many came before.
+    #[cfg(feature = "zoo")]
+    pub fn record_rows(&self, recording: &mut Recording, counts: &[(usize, usize)]) {
+        let (t, position) = counts[self.rows];
+        self.record(recording, t, position);
+    }
+
+    /// Appends the pass for `t` rows after `position` rows: of tokens, unless tokens are dropped.
     pub fn record(&self, recording: &mut Recording, t: usize, position: usize) {
         let mut pass = self.pass.clone();
         pass.params.0[0] = t as u32;
@@ -144,8 +158,17 @@ pub struct Planner {
     /// The layer whose factors probes want to read: its scratch buffers are its own.
     pub tapped_layer: Option<usize>,
     shared: Vec<BufferId>,
-    /// Rotary angles to be written before each recording: (theta, K, buffer).
+    /// Rotary angles of all tokens to be written before each recording: (theta, K, buffer).
     pub angles: Vec<(f64, usize, BufferId)>,
+    /// The rows that passes work on from here on: all tokens, unless tokens were dropped.
+    #[cfg(feature = "zoo")]
+    rows: usize,
+    /// What dropping tokens takes, if tokens are dropped.
+    #[cfg(feature = "zoo")]
+    pub(crate) pruned: Option<Box<pruned::Pruned>>,
+    /// What scores want to see of the tapped layer.
+    #[cfg(feature = "zoo")]
+    pub(crate) shown: pruned::Shown,
     /// What layers have left for those after them, by name.
     #[cfg(feature = "zoo")]
     left: Vec<(&'static str, bool, Columns)>,
@@ -175,6 +198,12 @@ impl Planner {
             tapped_layer: tapped,
             shared: Vec::new(),
             angles: Vec::new(),
+            #[cfg(feature = "zoo")]
+            rows: 0,
+            #[cfg(feature = "zoo")]
+            pruned: None,
+            #[cfg(feature = "zoo")]
+            shown: pruned::Shown::default(),
             #[cfg(feature = "zoo")]
             left: Vec::new(),
             #[cfg(feature = "zoo")]
@@ -212,7 +241,17 @@ impl Planner {
     /// A weight of this layer.
     pub fn weight(&mut self, name: &str, data: &Weights) -> BufferId {
         let name = self.in_layer(name);
-        self.layout.weight(&name, data.values().clone())
+        self.declared(&name, data.values().clone())
+    }
+
+    /// A weight under its whole name; one that a second plan of the same layer declares again is
+    /// not held twice.
+    fn declared(&mut self, name: &str, data: Arc<[f32]>) -> BufferId {
+        #[cfg(feature = "zoo")]
+        if let Some(id) = self.known_weight(name, &data) {
+            return id;
+        }
+        self.layout.weight(name, data)
     }
 
     /// A matrix of the model for [`Planner::matmul`] and [`Planner::embed`], under its whole name;
@@ -220,11 +259,11 @@ impl Planner {
     pub fn matrix(&mut self, name: &str, data: &Weights) -> BufferId {
         #[cfg(feature = "zoo")]
         if let Some(words) = data.halves() {
-            let id = self.layout.weight(name, words.clone());
+            let id = self.declared(name, words.clone());
             self.packed.push(id);
             return id;
         }
-        self.layout.weight(name, data.values().clone())
+        self.declared(name, data.values().clone())
     }
 
     /// True for a matrix whose words are two halves.
@@ -289,12 +328,26 @@ impl Planner {
 
     /// Scratch rows, one a token. The name must be another one for every operation of a layer.
     pub fn rows(&mut self, name: &str, width: usize) -> Columns {
-        Columns::all(self.scratch(name, self.segment * width), width)
+        let buffer = self.scratch(name, self.most_rows() * width);
+        self.declare_rows(buffer, width)
     }
 
     /// Rows that probes read in every layer: the log-decays and step sizes.
     pub fn gates(&mut self, name: &str, width: usize) -> Columns {
-        Columns::all(self.own(name, self.segment * width), width)
+        let buffer = self.own(name, self.most_rows() * width);
+        self.declare_rows(buffer, width)
+    }
+
+    /// The most rows of a buffer.
+    #[cfg(not(feature = "zoo"))]
+    pub(crate) fn most_rows(&self) -> usize {
+        self.segment
+    }
+
+    /// Says that a buffer has rows of this width.
+    #[cfg(not(feature = "zoo"))]
+    pub(crate) fn declare_rows(&mut self, buffer: BufferId, width: usize) -> Columns {
+        Columns::all(buffer, width)
     }
 
     /// Notes a pass. The first field of `params` must be the number of tokens; what stands in it
@@ -309,13 +362,34 @@ impl Planner {
         reads: &[BufferId],
         writes: &[BufferId],
     ) {
+        #[cfg(feature = "zoo")]
+        if self.pruned.is_some() {
+            let reads: Vec<BufferId> = reads.iter().map(|b| self.in_present_rows(*b)).collect();
+            self.push_as_they_are(kernel, params, &reads, writes);
+            return;
+        }
+        self.push_as_they_are(kernel, params, reads, writes);
+    }
+
+    /// The same with the rows of every buffer as they are.
+    fn push_as_they_are<P: Pod>(
+        &mut self,
+        kernel: &'static Kernel,
+        params: &P,
+        reads: &[BufferId],
+        writes: &[BufferId],
+    ) {
         let mut recording = Recording::default();
         recording.push(kernel, params, reads, writes);
         self.passes
             .extend(recording.passes.into_iter().map(|pass| PlannedPass {
                 pass,
                 position: None,
+                #[cfg(feature = "zoo")]
+                rows: self.rows,
             }));
+        #[cfg(feature = "zoo")]
+        self.note_written(writes);
     }
 
     /// The pass noted last also wants the position, at this byte of its parameters; with a
@@ -370,6 +444,8 @@ impl Planner {
         window: usize,
         scale: f32,
     ) -> Columns {
+        #[cfg(feature = "zoo")]
+        self.enter_attention(v);
         let out = self.rows("attended", q.width);
         let cache = self.capacity * k.width;
         let caches = [self.state("k_cache", cache), self.state("v_cache", cache)];
@@ -400,6 +476,10 @@ impl Planner {
 
     /// The buffer with rotary angles for heads of width K.
     fn rotary(&mut self, theta: f64, key: usize) -> BufferId {
+        #[cfg(feature = "zoo")]
+        if self.rows > 0 {
+            return self.rotary_of_kept(theta, key);
+        }
         if let Some(found) = self.angles.iter().find(|a| a.0 == theta && a.1 == key) {
             return found.2;
         }
@@ -420,14 +500,18 @@ impl Planner {
 /// Cosine and sine of `position * theta^(-2 i / K)` for `t` positions, `[T, K/2, 2]`, computed in
 /// f64: an f32 angle is off by up to 0.004 at position 65,536.
 pub fn rotary_angles(theta: f64, key: usize, position: usize, t: usize) -> Vec<f32> {
-    let half = key / 2;
     let mut out = Vec::with_capacity(t * key);
     for p in position..position + t {
-        for i in 0..half {
-            let angle = p as f64 * theta.powf(-2.0 * i as f64 / key as f64);
-            out.push(angle.cos() as f32);
-            out.push(angle.sin() as f32);
-        }
+        add_angles(&mut out, theta, key, p);
     }
     out
+}
+
+/// Those of one position.
+fn add_angles(out: &mut Vec<f32>, theta: f64, key: usize, position: usize) {
+    for i in 0..key / 2 {
+        let angle = position as f64 * theta.powf(-2.0 * i as f64 / key as f64);
+        out.push(angle.cos() as f32);
+        out.push(angle.sin() as f32);
+    }
 }

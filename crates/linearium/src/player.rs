@@ -64,7 +64,8 @@ impl CpuPlayer {
         }
     }
 
-    fn buffer(&self, id: BufferId) -> &[f32] {
+    /// The values of a buffer.
+    pub(crate) fn buffer(&self, id: BufferId) -> &[f32] {
         let i = id.0 as usize;
         self.weights[i].as_deref().unwrap_or(&self.buffers[i])
     }

@@ -291,6 +291,8 @@ async fn session<H: Host>(
         change: change.clone(),
         tapped_layer,
         normalise_at: wanted.settings.integer("normalise-at") as usize,
+        #[cfg(feature = "zoo")]
+        pruning: None,
     };
     let segment = segment(host, &wanted.stack, wanted.gpu);
     Session::new(wanted.stack.clone(), &options, segment, |layout| {

@@ -14,6 +14,7 @@ use crate::kernels::pointwise;
 use crate::kernels::scan_wkv::{self, ScanWkv};
 use crate::model::tensors::Tensors;
 use crate::plan::pointwise::Gate;
+use crate::plan::pruned::ConstantGap;
 use crate::random::Random;
 use crate::step::{linear, sigmoid};
 
@@ -198,6 +199,17 @@ impl Rwkv4 {
             .map(|w| w as f32)
             .collect();
         let tapped = p.tapped_layer == Some(p.layer);
+        p.show_value(v);
+        let [k, v] = match p.enter_constant_scan() {
+            ConstantGap::Closed => [k, v],
+            gap => {
+                let copies = matches!(gap, ConstantGap::Copies);
+                [
+                    p.over_all("k of all tokens", k, copies, NO_KEY),
+                    p.over_all("v of all tokens", v, copies, 0.0),
+                ]
+            }
+        };
         let y = p.rows("scanned", d);
         let log_sum = p.rows("log sum", if tapped { d } else { 0 });
         let state = p.state("state", 4 * d);
@@ -228,6 +240,7 @@ impl Rwkv4 {
             &reads,
             &writes,
         );
+        p.leave_all_rows();
         let one = Columns::same(p.weight("one", &vec![1.0].into()), 1);
         let bonus = self.time_first.iter().map(|u| u.exp()).collect();
         let angles = vec![0.0; d].into();
@@ -255,6 +268,9 @@ impl Rwkv4 {
         }
     }
 }
+
+/// The key of a token that writes nothing.
+const NO_KEY: f32 = -1e30;
 
 impl Mixer for Rwkv4 {
     fn definition(&self) -> &'static Definition {

@@ -242,6 +242,8 @@ impl Mixer for S6 {
         };
         let dt = p.gates("dt", e);
         p.activate(raw, &softplus, dt);
+        #[cfg(feature = "zoo")]
+        p.show_value(x);
         let scan = ElementwiseScan {
             dt,
             a: p.weight("a", &self.a),

@@ -466,6 +466,7 @@ impl Mixer for SeqBoat {
         let m = p.gate("m", m, &silu);
         let routed = p.project("routed", &self.route_proj, Some(&self.route_bias), m);
         let [s, y] = routed.split([2, width]);
+        p.show_router(s);
         let routing = Routing {
             top: 1,
             renormalise: false,

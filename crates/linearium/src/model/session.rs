@@ -8,6 +8,8 @@ use crate::mixers::Change;
 use crate::model::stack::{Stack, StackPlan};
 use crate::plan::rotary_angles;
 use crate::player::Player;
+#[cfg(feature = "zoo")]
+use crate::pruning::Pruning;
 use crate::recording::{BufferId, Layout, Recording, Role};
 
 /// Tokens between two applications of the cap on the norm of the state, as in the released code
@@ -25,6 +27,9 @@ pub struct Options {
     pub tapped_layer: Option<usize>,
     /// Cap each head's state at the norm that it has after so many tokens; 0 is off.
     pub normalise_at: usize,
+    /// Tokens that are dropped, if some are.
+    #[cfg(feature = "zoo")]
+    pub pruning: Option<Pruning>,
 }
 
 /// A run of a model.
@@ -37,6 +42,21 @@ pub struct Session<P> {
     pub player: P,
     position: usize,
     normalise: Option<Normalise>,
+    #[cfg(feature = "zoo")]
+    pruning: Option<Pruning>,
+}
+
+/// What a text gave where tokens are dropped.
+#[cfg(feature = "zoo")]
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Kept {
+    /// The kept tokens.
+    pub positions: Vec<usize>,
+    /// The loss in nats of predicting the token that comes next in the text, dropped or not; none
+    /// behind the last one of the text, so perhaps one fewer than positions.
+    pub losses: Vec<f32>,
+    /// The most likely next token of every kept position.
+    pub guesses: Vec<u32>,
 }
 
 /// The cap on the norm of every state.
@@ -63,12 +83,7 @@ impl<P: Player> Session<P> {
         let segment = segment
             .clamp(1, options.capacity.max(1))
             .min(stack.longest_segment());
-        let mut plan = stack.plan(
-            segment,
-            options.capacity,
-            &options.change,
-            options.tapped_layer,
-        );
+        let mut plan = plan(&stack, segment, options)?;
         let mut normalise = None;
         if options.normalise_at > 0 {
             let mut n = Normalise {
@@ -113,6 +128,8 @@ impl<P: Player> Session<P> {
             player,
             position: 0,
             normalise,
+            #[cfg(feature = "zoo")]
+            pruning: options.pruning.clone(),
         })
     }
 
@@ -169,18 +186,55 @@ impl<P: Player> Session<P> {
                 self.position + t
             ));
         }
+        let recording = self.prepare(tokens, next)?;
+        self.player.play(&recording)?;
+        self.position += t;
+        self.cap_norms().await
+    }
+
+    /// Writes what the next recording wants to know of these tokens and gives that recording; the
+    /// tokens count as fed after [`Session::passed`]. For whoever plays a part of the passes, or
+    /// measures them.
+    ///
+    /// # Errors
+    /// As [`Session::feed`].
+    pub fn prepare(&mut self, tokens: &[u32], next: Option<u32>) -> Result<Recording, String> {
+        let t = tokens.len();
         let ids: Vec<f32> = tokens.iter().map(|&id| id as f32).collect();
-        let mut targets = ids[1..].to_vec();
+        let mut targets = ids[1.min(t)..].to_vec();
         targets.push(next.map_or(-1.0, |id| id as f32));
         self.player.write(self.plan.tokens, 0, &ids)?;
-        self.player.write(self.plan.targets, 0, &targets)?;
         for &(theta, key, buffer) in &self.plan.angles {
             let angles = rotary_angles(theta, key, self.position, t);
             self.player.write(buffer, 0, &angles)?;
         }
-        self.player.play(&self.plan.record(t, self.position))?;
-        self.position += t;
-        self.cap_norms().await
+        #[cfg(feature = "zoo")]
+        if let Some((pruning, rows)) = self.pruning.as_ref().zip(self.plan.pruned.as_ref()) {
+            if self.position + t > pruning.tokens() {
+                return Err(format!(
+                    "tokens were chosen from {} and this run reads {}: choose from all of them",
+                    pruning.tokens(),
+                    self.position + t
+                ));
+            }
+            let segment = rows.segment(pruning, self.position, self.position + t);
+            for (buffer, values) in &segment.inputs {
+                self.player.write(*buffer, 0, values)?;
+            }
+            let last = segment.last.iter();
+            let targets: Vec<f32> = last
+                .map(|&(token, kept)| if kept { targets[token] } else { -1.0 })
+                .collect();
+            self.player.write(self.plan.targets, 0, &targets)?;
+            return Ok(self.plan.record_rows(&segment.counts));
+        }
+        self.player.write(self.plan.targets, 0, &targets)?;
+        Ok(self.plan.record(t, self.position))
+    }
+
+    /// Counts tokens as fed whose recording was played.
+    pub fn passed(&mut self, tokens: usize) {
+        self.position += tokens;
     }
 
     async fn cap_norms(&mut self) -> Result<(), String> {
@@ -227,4 +281,60 @@ impl<P: Player> Session<P> {
         losses.pop();
         Ok((losses, guesses))
     }
+
+    /// Feeds a whole text in segments and gives what the kept tokens say, which are all if none are
+    /// dropped.
+    ///
+    /// # Errors
+    /// As [`Session::feed`].
+    #[cfg(feature = "zoo")]
+    pub async fn read_kept(&mut self, tokens: &[u32]) -> Result<Kept, String> {
+        let mut out = Kept::default();
+        let mut done = 0;
+        while done < tokens.len() {
+            let t = self.next_segment(tokens.len() - done);
+            let next = tokens.get(done + t).copied();
+            self.feed(&tokens[done..done + t], next).await?;
+            let rows = self.last_rows(done, t);
+            let parts = [(self.plan.losses, 0..2 * rows.len())];
+            let read = self.player.read(&parts).await?;
+            for ((token, kept), pair) in rows.into_iter().zip(read[0].chunks_exact(2)) {
+                if !kept {
+                    continue;
+                }
+                out.positions.push(done + token);
+                if done + token + 1 < tokens.len() {
+                    out.losses.push(pair[0]);
+                }
+                out.guesses.push(pair[1] as u32);
+            }
+            done += t;
+        }
+        Ok(out)
+    }
+
+    /// The rows of the logits after `t` tokens from this position were fed: the token of each, counted
+    /// from the first of them, and whether it is kept.
+    #[cfg(feature = "zoo")]
+    pub fn last_rows(&self, from: usize, t: usize) -> Vec<(usize, bool)> {
+        match self.pruning.as_ref().zip(self.plan.pruned.as_ref()) {
+            Some((pruning, rows)) => rows.segment(pruning, from, from + t).last,
+            None => (0..t).map(|token| (token, true)).collect(),
+        }
+    }
+}
+
+/// The buffers and passes of a run.
+fn plan(stack: &Stack, segment: usize, options: &Options) -> Result<StackPlan, String> {
+    let Options {
+        capacity,
+        change,
+        tapped_layer,
+        ..
+    } = options;
+    #[cfg(feature = "zoo")]
+    if let Some(pruning) = &options.pruning {
+        return stack.plan_pruned(segment, *capacity, change, *tapped_layer, pruning);
+    }
+    Ok(stack.plan(segment, *capacity, change, *tapped_layer))
 }

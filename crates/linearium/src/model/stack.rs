@@ -10,7 +10,11 @@ use crate::kernels::normalise;
 use crate::mixers::{self, Change, Mixer, Size, Taps, Weights};
 #[cfg(feature = "zoo")]
 use crate::mixers::{Context, StepState};
+#[cfg(feature = "zoo")]
+use crate::plan::pruned::{Pruned, PrunedRows, Shown};
 use crate::plan::{Columns, Io, PlannedPass, Planner};
+#[cfg(feature = "zoo")]
+use crate::pruning::Pruning;
 use crate::random::Random;
 use crate::recording::{BufferId, Layout, NONE, Recording};
 #[cfg(feature = "zoo")]
@@ -278,7 +282,43 @@ impl Stack {
         change: &Change,
         tapped: Option<usize>,
     ) -> StackPlan {
-        let p = &mut Planner::new(segment, capacity, change.clone(), tapped);
+        self.planned(&mut Planner::new(segment, capacity, change.clone(), tapped))
+    }
+
+    /// The same for a run that drops tokens.
+    ///
+    /// # Errors
+    /// A sentence if there is no such layer, or if what dropping shall mean means nothing to a layer.
+    #[cfg(feature = "zoo")]
+    pub fn plan_pruned(
+        &self,
+        segment: usize,
+        capacity: usize,
+        change: &Change,
+        tapped: Option<usize>,
+        pruning: &Pruning,
+    ) -> Result<StackPlan, String> {
+        if change.window > 0 {
+            return Err(
+                "a window counts tokens and pruning takes them away: choose one of both".to_owned(),
+            );
+        }
+        let last = pruning.steps().last();
+        if let Some((layer, _)) = last.filter(|(layer, _)| *layer >= self.blocks.len()) {
+            return Err(format!(
+                "there is no layer {layer} to prune at: the model has layers 0 to {}",
+                self.blocks.len().saturating_sub(1)
+            ));
+        }
+        let mut p = Planner::new(segment, capacity, change.clone(), tapped);
+        p.pruned = Some(Box::new(Pruned::new(pruning)));
+        let mut plan = self.planned(&mut p);
+        plan.pruned = p.end_pruning()?;
+        Ok(plan)
+    }
+
+    fn planned(&self, p: &mut Planner) -> StackPlan {
+        let (segment, capacity) = (p.segment, p.capacity);
         let d = self.width;
         let tokens = p.layout.input("tokens", segment);
         let targets = p.layout.input("targets", segment);
@@ -287,7 +327,11 @@ impl Stack {
             Some(head) => p.matrix("head", head),
             None => embedding,
         };
-        let streams = ["residual 0", "residual 1"].map(|name| p.layout.scratch(name, segment * d));
+        let rows = p.most_rows();
+        let streams = ["residual 0", "residual 1"].map(|name| {
+            let buffer = p.layout.scratch(name, rows * d);
+            p.declare_rows(buffer, d).buffer
+        });
         let logits = p.layout.scratch("logits", segment * self.vocab);
         let losses = p.layout.scratch("losses", segment * 2);
         p.embed(embedding, tokens, streams[0], d);
@@ -299,16 +343,24 @@ impl Stack {
             if let Some(norm) = &block.stream_norm {
                 x = self.normalise(p, "normed stream", x, norm).buffer;
             }
+            #[cfg(feature = "zoo")]
+            {
+                x = self.drop_tokens(p, x);
+                let normalise = |p: &mut Planner, x| self.normalise(p, "u", x, &block.norm);
+                p.before_mixer(block.mixer.as_ref(), x, d, normalise);
+            }
             p.io = Io {
-                u: self.normalise(p, "u", x, &block.norm),
+                u: self.input(p, "u", x, &block.norm, true),
                 residual: x,
                 out: next,
             };
             taps.push(block.mixer.plan(p));
+            #[cfg(feature = "zoo")]
+            p.after_mixer(d);
             std::mem::swap(&mut x, &mut next);
             if let Some(f) = &block.feed_forward {
                 p.io = Io {
-                    u: self.normalise(p, "ffn u", x, &f.norm),
+                    u: self.input(p, "ffn u", x, &f.norm, f.layer.tail() > 0),
                     residual: x,
                     out: next,
                 };
@@ -340,6 +392,42 @@ impl Stack {
             angles: std::mem::take(&mut p.angles),
             passes: std::mem::take(&mut p.passes),
             taps,
+            #[cfg(feature = "zoo")]
+            shown: p.shown,
+            #[cfg(feature = "zoo")]
+            pruned: None,
+        }
+    }
+
+    /// The residual stream that the present layer reads, without the tokens that it drops.
+    #[cfg(feature = "zoo")]
+    fn drop_tokens(&self, p: &mut Planner, x: BufferId) -> BufferId {
+        if p.drops_here() {
+            p.drop_tokens(x, self.width)
+        } else {
+            x
+        }
+    }
+
+    /// What a layer reads of the residual stream; `neighbours` is true if it reads other tokens than
+    /// its own before its scan.
+    fn input(
+        &self,
+        p: &mut Planner,
+        name: &str,
+        x: BufferId,
+        norm: &Norm,
+        neighbours: bool,
+    ) -> Columns {
+        let normalise = |p: &mut Planner, x| self.normalise(p, name, x, norm);
+        #[cfg(feature = "zoo")]
+        {
+            p.input(x, self.width, neighbours, normalise)
+        }
+        #[cfg(not(feature = "zoo"))]
+        {
+            let _ = neighbours;
+            normalise(p, x)
         }
     }
 
@@ -370,6 +458,12 @@ pub struct StackPlan {
     pub angles: Vec<(f64, usize, BufferId)>,
     passes: Vec<PlannedPass>,
     taps: Vec<Taps>,
+    /// What scores see of the tapped layer.
+    #[cfg(feature = "zoo")]
+    pub shown: Shown,
+    /// The rows of a plan that drops tokens.
+    #[cfg(feature = "zoo")]
+    pub pruned: Option<PrunedRows>,
 }
 
 impl StackPlan {
@@ -388,6 +482,17 @@ impl StackPlan {
         let mut recording = Recording::default();
         for pass in &self.passes {
             pass.record(&mut recording, t, position);
+        }
+        recording
+    }
+
+    /// The passes where tokens are dropped: for each set of rows how many there are, and how many came
+    /// before.
+    #[cfg(feature = "zoo")]
+    pub fn record_rows(&self, counts: &[(usize, usize)]) -> Recording {
+        let mut recording = Recording::default();
+        for pass in &self.passes {
+            pass.record_rows(&mut recording, counts);
         }
         recording
     }

@@ -48,6 +48,7 @@ impl Planner {
     /// Attention of `q [T, H, K]` on `k [T, G, K]` and `v [T, G, V]`, all whole rows; gives
     /// `[T, H, V]`. The window of the lab ends it too.
     pub fn attend_scores(&mut self, [q, k, v]: [Columns; 3], a: &Attention<'_>) -> Columns {
+        self.enter_attention(v);
         let value = v.width / a.kv_heads;
         let out = self.rows("attended", a.heads * value);
         let rows = match a.window {
@@ -94,6 +95,9 @@ impl Planner {
     /// The weight of each token and the log-decay of all before it, whose recurrence is a softmax
     /// over time of the logits x, for each column (`kernels/running_softmax.rs`).
     pub fn running_softmax(&mut self, x: Columns) -> [Columns; 2] {
+        self.has_no_zero_token(
+            "decays by the running sum of its keys, so that a token of zeros alone has no decay: it holds its state",
+        );
         let weight = self.rows("share", x.width);
         let log_decay = self.gates("log_decay", x.width);
         let state = self.state("running softmax", 2 * x.width);
@@ -188,6 +192,7 @@ impl Planner {
     pub fn reorder(&mut self, name: &str, x: Columns, order: Option<&Weights>) -> Columns {
         let out = self.rows(name, x.width);
         let buffer = self.optional(&format!("{name}.order"), order);
+        let carried = self.state(&format!("{name} carried"), 1);
         self.push(
             &reorder::KERNEL,
             &Reorder {
@@ -196,9 +201,10 @@ impl Planner {
                 x_stride: x.stride as u32,
                 x_offset: x.offset as u32,
                 has_order: order.is_some().into(),
+                fill: 0.0,
             },
             &[x.buffer, buffer],
-            &[out.buffer],
+            &[out.buffer, carried],
         );
         out
     }

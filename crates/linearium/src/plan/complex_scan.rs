@@ -1,8 +1,10 @@
 //! Linear systems with complex states and constant coefficients, with or without a sliding window
-//! (see `outer_scan.rs`): S4D, S5 and S4 after their discretisation.
+//! (see `outer_scan.rs`): S4D, S5 and S4 after their discretisation. Since every token decays alike,
+//! gaps of dropped tokens are walked over as tokens that write nothing, or a copy.
 
 use rustfft::num_complex::Complex64;
 
+use super::pruned::ConstantGap;
 use super::{Columns, Planner};
 use crate::kernels::scan_complex::{self, CHUNK, FIELDS, ScanComplex};
 use crate::mixers::{Change, Decay, Taps, Weights};
@@ -234,6 +236,12 @@ impl StateSpace {
     pub fn plan(&self, p: &mut Planner, u: Columns) -> (Columns, Taps) {
         let change = p.change.clone();
         let system = self.changed(&change);
+        p.show_value(u);
+        let u = match p.enter_constant_scan() {
+            ConstantGap::Closed => u,
+            ConstantGap::Silent => p.over_all("u of all tokens", u, false, 0.0),
+            ConstantGap::Copies => p.over_all("u of all tokens", u, true, 0.0),
+        };
         let (mut y, state) = system.push(p, "", u);
         let mut left_window = None;
         if change.window > 0 {
@@ -243,6 +251,7 @@ impl StateSpace {
             y = p.add("windowed", y, left, None, -1.0);
             left_window = Some(left_state);
         }
+        p.leave_all_rows();
         let parts = |f: &dyn Fn(&Mode) -> [f64; 2]| -> Weights {
             let values = self.modes.iter().flat_map(f);
             values.map(|x| x as f32).collect()

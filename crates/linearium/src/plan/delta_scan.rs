@@ -40,6 +40,9 @@ pub const NO_WINDOW: (&str, &str) = (
     "what a token erases depends on all tokens before it",
 );
 
+/// What tokens that are dropped mean to a delta rule.
+const ONLY_HOLDS: &str = "is a delta rule, where a token that is left out does not erase either, so that no decay stands for it: it holds its state";
+
 impl DeltaScan {
     /// Notes the passes; gives what is read from the state, `[T, H, V]`, and where probes find
     /// the factors. Those of the erasure that the scan itself does not need stand there only in
@@ -48,6 +51,8 @@ impl DeltaScan {
         let Shape {
             heads, key, value, ..
         } = *shape;
+        p.show_value(self.v);
+        p.only_gathers(ONLY_HOLDS);
         let out = p.rows("scanned", heads * value);
         let state = p.state("state", shape.state);
         let per_key = self.log_decay.width > heads;

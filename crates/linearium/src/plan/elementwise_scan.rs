@@ -5,7 +5,10 @@ use crate::kernels::scan_elementwise::{self, ScanElementwise};
 use crate::kernels::window_sum::{self, WindowSum};
 use crate::recording::{BufferId, NONE};
 
+#[cfg(feature = "zoo")]
+use super::pruned::{ConstantGap, Gap};
 /// Inputs of the scan `h_t = exp(dt_t A) h_{t-1} + u_t B_t`, `y_t = C_t . h_t`.
+#[derive(Clone, Copy, Debug)]
 pub struct ElementwiseScan {
     /// Step sizes, whole rows `[T, E]`.
     pub dt: Columns,
@@ -23,6 +26,46 @@ impl ElementwiseScan {
     /// Notes the passes for `states` states a channel; gives what is read, `[T, E]`, the state, and
     /// the part of it that has left the window.
     pub fn plan(&self, p: &mut Planner, states: usize) -> (Columns, BufferId, Option<BufferId>) {
+        #[cfg(feature = "zoo")]
+        {
+            let planned = self.over_gaps(p).plan_rows(p, states);
+            p.leave_all_rows();
+            planned
+        }
+        #[cfg(not(feature = "zoo"))]
+        self.plan_rows(p, states)
+    }
+
+    /// The scan of kept tokens that knows what happens to the state over the gaps between them: step
+    /// sizes add up as log-decays do. Copies of the last kept token are walked over one by one, since
+    /// the weight of a held input is another one for every state of a channel.
+    #[cfg(feature = "zoo")]
+    fn over_gaps(&self, p: &mut Planner) -> ElementwiseScan {
+        let mut scan = *self;
+        if !p.copies_tokens() {
+            if let Gap::Decays(gaps) = p.enter_scan(self.dt) {
+                if p.change.log_decay_shift != 0.0 {
+                    p.refuse_pruning(
+                        "a decay factor acts on each step of this scan, and steps over gaps are summed: set the decay factor to 1, or choose hold",
+                    );
+                }
+                scan.dt = p.add("steps with gaps", gaps, self.dt, None, 1.0);
+            }
+            return scan;
+        }
+        let ConstantGap::Copies = p.enter_constant_scan() else {
+            return scan;
+        };
+        scan.dt = p.over_all("steps of all tokens", self.dt, true, 0.0);
+        scan.u = p.over_all("writes of all tokens", self.u, true, 0.0);
+        let both = Columns::all(self.b.buffer, self.b.stride);
+        let buffer = p.over_all("b and c of all tokens", both, true, 0.0).buffer;
+        scan.b.buffer = buffer;
+        scan.c.buffer = buffer;
+        scan
+    }
+
+    fn plan_rows(&self, p: &mut Planner, states: usize) -> (Columns, BufferId, Option<BufferId>) {
         let (y, state) = self.push(p, states, "", None);
         if p.change.window == 0 {
             return (y, state, None);

@@ -4,6 +4,7 @@ use super::{Columns, Planner};
 use crate::kernels::activate::{self, Activate};
 use crate::kernels::causal_conv::{self, CausalConv};
 use crate::kernels::embed::{self, Embed};
+use crate::kernels::exp_multiply::{self, ExpMultiply};
 use crate::kernels::matmul::Matmul;
 use crate::kernels::rms_norm::{self as norm, RmsNorm};
 use crate::kernels::rotary::{self, Rotary};
@@ -83,6 +84,11 @@ impl Planner {
 
     /// The last operation of a layer: `residual + x W^T + bias`, W `[D, K]`.
     pub fn project_out(&mut self, weight: &Weights, bias: Option<&Weights>, x: Columns) {
+        #[cfg(feature = "zoo")]
+        {
+            self.show_inner(x);
+            self.leave_all_rows();
+        }
         let width = weight.len() / x.width;
         let full_name = self.in_layer("out.weight");
         let buffers = [
@@ -136,6 +142,10 @@ impl Planner {
         bias: Option<&Weights>,
         silu: bool,
     ) -> Columns {
+        #[cfg(feature = "zoo")]
+        if self.is_zero_token() {
+            return Columns::all(self.layout.input("no convolution", x.width), x.width);
+        }
         let out = self.rows(name, x.width);
         let width = weight.len() / x.width;
         let weight = self.weight(&format!("{name}.weight"), weight);
@@ -276,6 +286,21 @@ impl Planner {
         );
     }
 
+    /// `x * exp(w)` into whole rows, w whole rows.
+    pub fn decay(&mut self, x: Columns, w: Columns, out: Columns) {
+        self.push(
+            &exp_multiply::KERNEL,
+            &ExpMultiply {
+                t: 0,
+                width: out.width as u32,
+                x_stride: x.stride as u32,
+                x_offset: x.offset as u32,
+            },
+            &[x.buffer, w.buffer],
+            &[out.buffer],
+        );
+    }
+
     /// `silu(gate) * up`.
     pub fn swiglu(&mut self, name: &str, gate: Columns, up: Columns) -> Columns {
         let out = self.rows(name, gate.width);
@@ -325,6 +350,7 @@ impl Planner {
     /// The last operation of a layer without a projection: `residual + x`.
     #[cfg(feature = "zoo")]
     pub fn add_out(&mut self, x: Columns) {
+        self.leave_all_rows();
         let out = self.io.out;
         self.sum_into(
             Columns::all(self.io.residual, x.width),

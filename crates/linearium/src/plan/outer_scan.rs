@@ -6,8 +6,13 @@
 //! whose writes are decayed by the window. So a window is one more scan, on both players, and no
 //! ring of states is kept. The paper gives no code for it.
 
+#[cfg(feature = "zoo")]
+use super::pointwise::Gate;
+#[cfg(feature = "zoo")]
+use super::pruned::Gap;
 use super::{Columns, Planner};
-use crate::kernels::exp_multiply::{self, ExpMultiply};
+#[cfg(feature = "zoo")]
+use crate::kernels::hold_input::{self, HoldInput};
 use crate::kernels::scan_outer::{self, ScanOuter};
 use crate::kernels::window_sum::{self, WindowSum};
 use crate::mixers::{Decay, Shape, Taps};
@@ -50,6 +55,84 @@ impl OuterScan {
     /// Notes the passes; gives what is read from the state, `[T, H, V]`, and where probes find
     /// the factors.
     pub fn plan(&self, p: &mut Planner, shape: &Shape) -> (Columns, Taps) {
+        #[cfg(feature = "zoo")]
+        {
+            p.show_value(self.v);
+            p.shown.read_before |= p.is_tapped() && self.read_before;
+            let scan = self.over_gaps(p, shape);
+            let planned = scan.plan_rows(p, shape);
+            p.leave_all_rows();
+            planned
+        }
+        #[cfg(not(feature = "zoo"))]
+        self.plan_rows(p, shape)
+    }
+
+    /// The scan of kept tokens that knows what happens to the state over the gaps between them.
+    ///
+    /// With the sums G of log-decays over the gaps, `S_k = exp(g_k + G_k) S_{k-1} + ...`; a query
+    /// that reads before its own decay reads `exp(G_k) S_{k-1}`, so G goes to it too. A held input
+    /// has a row of its own for each gap.
+    #[cfg(feature = "zoo")]
+    fn over_gaps(&self, p: &mut Planner, shape: &Shape) -> OuterScan {
+        let gaps = match p.enter_scan(self.log_decay) {
+            Gap::Closed => return *self,
+            Gap::Held(repeats) => return self.hold_inputs(p, shape, repeats),
+            Gap::Decays(gaps) => gaps,
+        };
+        let log_decay = p.add("log-decay with gaps", gaps, self.log_decay, None, 1.0);
+        let mut scan = OuterScan { log_decay, ..*self };
+        if self.read_before {
+            scan.q = p.rows("query over gaps", self.q.width);
+            let repeat = self.q.width / gaps.width;
+            let gaps = match repeat {
+                1 => gaps,
+                _ => p.gate("gaps of keys", gaps.spread(1, repeat), &Gate::default()),
+            };
+            p.decay(self.q, gaps, scan.q);
+        }
+        scan
+    }
+
+    #[cfg(feature = "zoo")]
+    fn hold_inputs(&self, p: &mut Planner, shape: &Shape, repeats: BufferId) -> OuterScan {
+        let per_key = self.per_key(shape);
+        let written = match self.write_scale {
+            _ if per_key => self.k,
+            Some(scale) => scale,
+            None => {
+                let ones = p.weight("ones", &vec![1.0; shape.heads].into());
+                Columns::same(ones, shape.heads)
+            }
+        };
+        let width = self.log_decay.width;
+        let log_decay = p.rows("log-decay of held inputs", width);
+        let held = p.rows("held inputs", width);
+        p.push(
+            &hold_input::KERNEL,
+            &HoldInput {
+                t: 0,
+                width: width as u32,
+                x_stride: written.stride as u32,
+                x_offset: written.offset as u32,
+            },
+            &[self.log_decay.buffer, repeats, written.buffer],
+            &[log_decay.buffer, held.buffer],
+        );
+        let (k, write_scale) = if per_key {
+            (held, self.write_scale)
+        } else {
+            (self.k, Some(held))
+        };
+        OuterScan {
+            k,
+            log_decay,
+            write_scale,
+            ..*self
+        }
+    }
+
+    fn plan_rows(&self, p: &mut Planner, shape: &Shape) -> (Columns, Taps) {
         let values = shape.heads * shape.value;
         let per_key = self.per_key(shape);
         let mut out = p.rows("scanned", values);
@@ -122,17 +205,7 @@ impl OuterScan {
             }
         };
         let write = p.rows("window write", width);
-        p.push(
-            &exp_multiply::KERNEL,
-            &ExpMultiply {
-                t: 0,
-                width: width as u32,
-                x_stride: decayed.stride as u32,
-                x_offset: decayed.offset as u32,
-            },
-            &[decayed.buffer, sum.buffer],
-            &[write.buffer],
-        );
+        p.decay(decayed, sum, write);
         let out = p.rows("left window", shape.heads * shape.value);
         let state = p.state("left window", shape.state);
         let (k, scale) = if per_key {
@@ -155,7 +228,7 @@ impl OuterScan {
         let Shape {
             heads, key, value, ..
         } = *shape;
-        let scratch_len = ScanOuter::scratch_len(p.segment, heads, key, value);
+        let scratch_len = ScanOuter::scratch_len(p.most_rows(), heads, key, value);
         let scratch = p.scratch("scan scratch", scratch_len);
         p.push(
             &scan_outer::KERNEL,

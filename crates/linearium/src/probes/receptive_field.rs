@@ -104,7 +104,7 @@ fn dot(k: &[f32], a: &[f64]) -> f64 {
 }
 
 /// `a <- F_j^T a`.
-fn step_back(f: &Factors, j: usize, a: &mut [f64]) {
+pub(crate) fn step_back(f: &Factors, j: usize, a: &mut [f64]) {
     let key = f.key;
     let [b, erased] = &f.erase;
     let width = b.len() / (f.q.len() / key);

@@ -1,7 +1,6 @@
 //! Attention over a choice of tokens, softmax over time, routers and what they lead to.
 
 use linearium::kernels::mix::{self, Mix};
-use linearium::kernels::reorder::{self, Reorder};
 use linearium::kernels::route::{self, Route};
 use linearium::kernels::routed_conv::{self, RoutedConv};
 use linearium::kernels::running_softmax::{self, RunningSoftmax};
@@ -399,40 +398,6 @@ fn mix_equals_f64() {
                 call(&mix::KERNEL, level, &p, &[&x, &w], &mut [&mut out]);
                 let what = format!("mix {level:?} T={t} {p:?}");
                 assert_close(&what, &out, &want, 0.1, ROUNDING * (2.0 + memories as f64));
-            }
-        }
-    }
-}
-
-#[test]
-fn reorder_takes_rows_as_they_are() {
-    let mut rng = Rng::new(66);
-    for t in LENGTHS {
-        for has_order in 0..2 {
-            let (width, stride, offset) = (5, 5 + rng.below(5), rng.below(4));
-            let x = rng.rows(t, width, stride, offset);
-            let order: Vec<f32> = (0..t).map(|_| rng.below(t) as f32).collect();
-            let p = Reorder {
-                t: t as u32,
-                width: width as u32,
-                x_stride: stride as u32,
-                x_offset: offset as u32,
-                has_order,
-            };
-            let mut want = Vec::new();
-            for row in 0..t {
-                let from = if has_order == 1 {
-                    order[row] as usize
-                } else {
-                    t - 1 - row
-                };
-                let x = &x[offset + from * stride..][..width];
-                want.extend(x.iter().map(|&x| f64::from(x)));
-            }
-            for level in levels() {
-                let mut out = output(t * width);
-                call(&reorder::KERNEL, level, &p, &[&x, &order], &mut [&mut out]);
-                assert_close(&format!("reorder {p:?}"), &out, &want, 0.0, 0.0);
             }
         }
     }

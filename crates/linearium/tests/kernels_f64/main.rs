@@ -6,6 +6,7 @@ mod attention;
 mod choice;
 #[cfg(feature = "zoo")]
 mod delta;
+mod dropped;
 mod gates;
 mod harness;
 mod linear;

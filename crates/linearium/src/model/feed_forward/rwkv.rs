@@ -47,6 +47,8 @@ impl Layer for ChannelMix {
         p.delay_into("ffn token before", u, 1, before);
         let change = p.add("ffn change", before, u, None, -1.0);
         let x = p.add("ffn mixed", u, change, Some(&self.x_k), 1.0);
+        // The token before is known; from here on no other token matters.
+        p.leave_all_rows();
         let hidden = p.project("ffn hidden", &self.key, None, x);
         let squared = Gate::of(pointwise::SQUARED_RELU);
         let hidden = p.gate("ffn activated", hidden, &squared);

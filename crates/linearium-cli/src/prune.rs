@@ -1,0 +1,307 @@
+//! `linearium prune`.
+
+use std::path::Path;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use linearium::lab::Host;
+use linearium::model::session::{Options, Session};
+use linearium::player::Player;
+use linearium::pruning::compare::{Comparison, compare};
+use linearium::pruning::look::{Choice, choose};
+use linearium::pruning::operations::is_scan;
+use linearium::pruning::schedule::Step;
+use linearium::pruning::{DropMode, Keep, Neighbours, Protect, Pruning, Schedule, scores};
+use pollster::block_on;
+use serde::Serialize;
+
+use crate::arguments::{Arguments, Flag};
+use crate::backend;
+use crate::files::NewFile;
+use crate::logits::{MAX_LIMIT, tokens_of};
+use crate::models::{self, Source};
+use crate::{Failure, Outcome, note, say};
+
+/// Runs of which the shortest counts.
+const ROUNDS: usize = 3;
+
+fn ids(names: impl Iterator<Item = &'static str>) -> String {
+    names.collect::<Vec<_>>().join("|")
+}
+
+pub fn flags() -> Vec<Flag> {
+    vec![
+        models::flag(),
+        Flag::new(
+            "text",
+            "FILE",
+            "The text, read as bytes or as tokenizer.json says.",
+        ),
+        Flag::new("limit", "N", "Read the first N tokens only."),
+        Flag::new(
+            "score",
+            &ids(scores::ALL.iter().map(|score| score.id())),
+            "What is important. Default: random.",
+        ),
+        Flag::new(
+            "mode",
+            &ids(DropMode::ALL.into_iter().map(DropMode::id)),
+            "What a dropped token does to a state. Default: decay-true.",
+        ),
+        Flag::new(
+            "keep",
+            "0..1",
+            "The share of the tokens left that each step keeps. Default: 0.5.",
+        ),
+        Flag::new(
+            "layers",
+            "L[:R],...",
+            "The layers that drop tokens, from 0, each with its own share if given. Default: 0.",
+        ),
+        Flag::new(
+            "conv",
+            &ids(Neighbours::ALL.into_iter().map(Neighbours::id)),
+            "What a convolution sees beside a kept token: the tokens that stood there, or the kept ones before it. Default: original.",
+        ),
+        Flag::new(
+            "protect-first",
+            "N",
+            "So many tokens at the beginning stay. Default: 0.",
+        ),
+        Flag::new(
+            "protect-last",
+            "N",
+            "So many tokens at the end stay. Default: 0.",
+        ),
+        Flag::new("seed", "N", "For scores that draw. Default: 1."),
+        backend::flag(),
+        Flag::new(
+            "json",
+            "F",
+            "Where to write everything, kept positions and losses included.",
+        ),
+    ]
+}
+
+/// Milliseconds.
+#[derive(Clone, Copy, Serialize)]
+struct Times {
+    /// Of the scans (and attention) alone.
+    scan_ms: f64,
+    /// Of the whole run.
+    whole_ms: f64,
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    model: String,
+    backend: String,
+    version: &'static str,
+    tokens: usize,
+    score: &'static str,
+    mode: &'static str,
+    conv: &'static str,
+    seed: u64,
+    /// Layer, and how many tokens it keeps.
+    layers: Vec<(usize, usize)>,
+    /// Mean loss in nats of the kept tokens that have a next one; none if there is none.
+    loss_before: Option<f64>,
+    loss_after: Option<f64>,
+    warnings: &'a [String],
+    #[serde(flatten)]
+    comparison: &'a Comparison,
+    time_before: Times,
+    time_after: Times,
+}
+
+/// The steps of `--layers` and `--keep`.
+fn schedule(arguments: &Arguments, layers: usize) -> Result<Schedule, Failure> {
+    let keep = arguments.number("keep", f64::MIN, f64::MAX)?.unwrap_or(0.5);
+    let mut steps = Vec::new();
+    for part in arguments.text("layers")?.unwrap_or("0").split(',') {
+        let (layer, share) = part.split_once(':').unwrap_or((part, ""));
+        let wrong = || {
+            Failure::Usage(format!(
+                "--layers has the part “{part}”: give numbers of layers from 0, each perhaps with : and a share, as in 4,8:0.7"
+            ))
+        };
+        steps.push(Step {
+            layer: layer.trim().parse().map_err(|_| wrong())?,
+            keep: Keep::Share(match share {
+                "" => keep,
+                share => share.trim().parse().map_err(|_| wrong())?,
+            }),
+        });
+    }
+    Schedule::new(steps, layers).map_err(Failure::Usage)
+}
+
+pub fn run(arguments: &Arguments) -> Outcome {
+    let source = Source::new(arguments.required("model", "a folder, or random-ssd")?)?;
+    let text = Path::new(arguments.required("text", "the name of a text file")?);
+    let asked = arguments.integer("limit", 1, MAX_LIMIT)?;
+    let id = |flag, default| Ok::<_, Failure>(arguments.text(flag)?.unwrap_or(default));
+    let score = scores::by_id(id("score", "random")?).map_err(Failure::Usage)?;
+    let mode = DropMode::by_id(id("mode", "decay-true")?).map_err(Failure::Usage)?;
+    let conv = Neighbours::by_id(id("conv", "original")?).map_err(Failure::Usage)?;
+    let count = |flag| Ok::<_, Failure>(arguments.integer(flag, 0, MAX_LIMIT)?.unwrap_or(0));
+    let protect = Protect {
+        first: count("protect-first")?,
+        last: count("protect-last")?,
+        positions: Vec::new(),
+    };
+    let seed = arguments.integer("seed", 0, usize::MAX)?.unwrap_or(1) as u64;
+    let backend = backend::choice(arguments)?;
+    let json = arguments.raw("json").map(Path::new);
+    let stack = source.load()?;
+    let schedule = schedule(arguments, stack.blocks.len())?;
+    let tokens = tokens_of(&source, &stack, text, asked)?;
+    block_on(async {
+        let out = json.map(NewFile::create).transpose()?;
+        let (host, gpu) = backend::host(backend).await?;
+        let segment = host.segment_tokens(gpu);
+        let open = async |options: Options| {
+            let player = |layout| host.player(gpu, layout);
+            Session::new(Rc::clone(&stack), &options, segment, player).await
+        };
+        let choice = Choice {
+            score,
+            schedule: &schedule,
+            protect: &protect,
+            seed,
+        };
+        let chosen = choose(&open, &tokens, &choice).await?;
+        let pruning = Pruning::new(mode, conv, tokens.len(), chosen.steps)?;
+        let comparison = compare(&open, &tokens, &pruning).await?;
+        let whole = Options {
+            capacity: tokens.len(),
+            ..Options::default()
+        };
+        let pruned = Options {
+            pruning: Some(pruning.clone()),
+            ..whole.clone()
+        };
+        let mut session = open(whole).await?;
+        let time_before = time(&mut session, &tokens).await?;
+        let mut session = open(pruned).await?;
+        let time_after = time(&mut session, &tokens).await?;
+        let mean = |losses: &[f32]| {
+            let sum: f64 = losses.iter().map(|&l| f64::from(l)).sum();
+            (!losses.is_empty()).then(|| sum / losses.len() as f64)
+        };
+        let steps = pruning.steps().iter();
+        let written = Written {
+            model: source.name(),
+            backend: session.player.backend(),
+            version: env!("CARGO_PKG_VERSION"),
+            tokens: tokens.len(),
+            score: score.id(),
+            mode: mode.id(),
+            conv: conv.id(),
+            seed,
+            layers: steps.map(|(layer, kept)| (*layer, kept.len())).collect(),
+            loss_before: mean(&comparison.losses_before),
+            loss_after: mean(&comparison.losses_after),
+            warnings: &chosen.warnings,
+            comparison: &comparison,
+            time_before,
+            time_after,
+        };
+        if let Some(mut out) = out {
+            let text = serde_json::to_string_pretty(&written)
+                .map_err(|e| Failure::Other(format!("the result cannot be written: {e}")))?;
+            out.write(text.as_bytes())?;
+            out.finish()?;
+        }
+        tell(&written)
+    })
+}
+
+/// Plays the text and its scans alone; the shortest of some rounds each.
+async fn time<P: Player>(session: &mut Session<P>, tokens: &[u32]) -> Result<Times, String> {
+    let (mut whole, mut scan) = (Duration::MAX, Duration::MAX);
+    for _ in 0..ROUNDS {
+        session.reset()?;
+        let (mut of_whole, mut of_scan) = (Duration::ZERO, Duration::ZERO);
+        let mut done = 0;
+        while done < tokens.len() {
+            let t = session.next_segment(tokens.len() - done);
+            let next = tokens.get(done + t).copied();
+            // A read waits until everything is played.
+            let wait = [(session.plan.losses, 0..1)];
+            let start = Instant::now();
+            let mut recording = session.prepare(&tokens[done..done + t], next)?;
+            session.player.play(&recording)?;
+            session.player.read(&wait).await?;
+            of_whole += start.elapsed();
+            session.passed(t);
+            recording.passes.retain(is_scan);
+            let start = Instant::now();
+            session.player.play(&recording)?;
+            session.player.read(&wait).await?;
+            of_scan += start.elapsed();
+            done += t;
+        }
+        whole = whole.min(of_whole);
+        scan = scan.min(of_scan);
+    }
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    Ok(Times {
+        scan_ms: ms(scan),
+        whole_ms: ms(whole),
+    })
+}
+
+fn tell(w: &Written<'_>) -> Outcome {
+    let c = w.comparison;
+    for sentence in w.warnings.iter().chain(&c.notes) {
+        note(sentence);
+    }
+    say(&format!(
+        "{} on {}: {} of {} tokens kept by {}, {}, {} neighbours",
+        w.model,
+        w.backend,
+        c.positions.len(),
+        w.tokens,
+        w.score,
+        w.mode,
+        w.conv
+    ))?;
+    for (layer, kept) in &w.layers {
+        say(&format!("layer {layer} keeps {kept}"))?;
+    }
+    let (Some(before), Some(after)) = (w.loss_before, w.loss_after) else {
+        return say("no kept token has a next one, so that there is no loss");
+    };
+    say(&format!(
+        "loss of the kept tokens: {before:.4} nats, pruned {after:.4}; guessed right: {} of {}, pruned {}",
+        c.guessed_before,
+        c.losses_before.len(),
+        c.guessed_after
+    ))?;
+    if let Some(error) = c.error {
+        say(&format!("error of their logits: {error:.3e}"))?;
+    }
+    if let Some(split) = c.split {
+        say(&format!(
+            "  lost content {:.3e}, moved neighbours {:.3e}, shifted decay {:.3e}",
+            split.lost_content, split.moved_neighbours, split.shifted_decay
+        ))?;
+    }
+    let share = |after: f64, before: f64| match before > 0.0 {
+        true => format!("{:.2} of {before:.4}", after / before),
+        false => "none".to_owned(),
+    };
+    let (a, b) = (&c.operations_after, &c.operations_before);
+    say(&format!(
+        "multiply-adds in millions: {}, of scans {}",
+        share(a.all as f64 / 1e6, b.all as f64 / 1e6),
+        share(a.scan as f64 / 1e6, b.scan as f64 / 1e6)
+    ))?;
+    let (a, b) = (&w.time_after, &w.time_before);
+    say(&format!(
+        "milliseconds: {}, of scans {}",
+        share(a.whole_ms, b.whole_ms),
+        share(a.scan_ms, b.scan_ms)
+    ))
+}
