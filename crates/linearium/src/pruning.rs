@@ -16,6 +16,7 @@ pub mod drop_mode;
 #[cfg(test)]
 mod example;
 pub mod influence;
+pub mod learned_mask;
 pub mod look;
 pub mod operations;
 pub mod ranking;

@@ -209,6 +209,7 @@ impl Example {
             weighing: None,
             router: self.array("router"),
             draft: self.array("draft"),
+            readout: None,
             lookahead: 2,
             y: self.array("y"),
             out: array("out"),

@@ -120,6 +120,12 @@ impl Seen<'_> {
         }
     }
 
+    /// The token whose output counts where one readout does. Only for a text that has tokens.
+    pub fn reader(&self) -> usize {
+        let last = self.tokens.saturating_sub(1);
+        self.readout.map_or(last, |reader| reader.min(last))
+    }
+
     /// The values of a head, `[T, V]`.
     pub fn values_of(&self, head: usize) -> Vec<f64> {
         let of = |t: usize| self.value_of(t, head).iter().map(|&v| f64::from(v));
@@ -132,9 +138,48 @@ impl Seen<'_> {
     }
 }
 
-/// What a head reads at every token, `[T, V]`, from the values `v [T, V]`: the scan itself, in f64.
-/// Not for heads of which there are [`only_rows`].
-pub fn readouts(f: &Factors, v: &[f64], value: usize) -> Vec<f64> {
+/// What a head reads at every token, `sum_j M_ij v_j`, `[T, V]`, from values `[T, V]`.
+pub fn push(f: &Factors, v: &[f64], value: usize) -> Vec<f64> {
+    if !only_rows(f) {
+        return readouts(f, v, value);
+    }
+    let mut out = vec![0.0; v.len()];
+    for (i, out) in out.chunks_exact_mut(value.max(1)).enumerate() {
+        for (weight, v) in row(f, i).into_iter().zip(v.chunks_exact(value)) {
+            for (out, v) in out.iter_mut().zip(v) {
+                *out += f64::from(weight) * v;
+            }
+        }
+    }
+    out
+}
+
+/// The transpose of [`push`]: `sum_{i >= j} M_ij r_i`, `[T, V]`, from what readers weigh by,
+/// `[T, V]`.
+pub fn pull(f: &Factors, readers: &[f64], value: usize) -> Vec<f64> {
+    let mut out = vec![0.0; readers.len()];
+    if only_rows(f) {
+        for (i, reader) in readers.chunks_exact(value.max(1)).enumerate() {
+            for (weight, out) in row(f, i).into_iter().zip(out.chunks_exact_mut(value)) {
+                for (out, reader) in out.iter_mut().zip(reader) {
+                    *out += f64::from(weight) * reader;
+                }
+            }
+        }
+        return out;
+    }
+    let mut adjoint = Adjoint::new(f, value);
+    let pairs = out
+        .chunks_exact_mut(value.max(1))
+        .zip(readers.chunks_exact(value.max(1)));
+    for (j, (out, reader)) in pairs.enumerate().rev() {
+        out.copy_from_slice(&adjoint.reach(j, reader));
+    }
+    out
+}
+
+/// The scan itself, in f64, for heads of which there are not [`only_rows`].
+fn readouts(f: &Factors, v: &[f64], value: usize) -> Vec<f64> {
     let key = f.key;
     let mut state = vec![vec![0.0; key]; value];
     // What the state is to be multiplied with, as a logarithm.
@@ -146,7 +191,7 @@ pub fn readouts(f: &Factors, v: &[f64], value: usize) -> Vec<f64> {
         let write = f.writing(i);
         let mut own = 0.0;
         if f.bonus.is_empty() {
-            state.iter_mut().for_each(|s| step_on(f, i, s));
+            transport(f, i, &mut state, step_on);
         } else {
             let products = k.iter().zip(q).zip(&f.bonus);
             own = read.factor
@@ -175,11 +220,38 @@ pub fn readouts(f: &Factors, v: &[f64], value: usize) -> Vec<f64> {
             out.push(factor * dot + own * v);
         }
         if !f.bonus.is_empty() {
-            state.iter_mut().for_each(|s| step_on(f, i, s));
+            transport(f, i, &mut state, step_on);
             grow(&mut state, &mut log);
         }
     }
     out
+}
+
+/// The diagonal of F_i if it has nothing else.
+fn gates(f: &Factors, i: usize) -> Option<Vec<f64>> {
+    let diagonal = f.erase[0].is_empty() && f.turn.is_empty();
+    diagonal.then(|| {
+        let mut gates = vec![1.0; f.key];
+        step_on(f, i, &mut gates);
+        gates
+    })
+}
+
+/// Takes columns through a token, a diagonal once for all of them.
+fn transport(
+    f: &Factors,
+    i: usize,
+    columns: &mut [Vec<f64>],
+    step: impl Fn(&Factors, usize, &mut [f64]),
+) {
+    match gates(f, i) {
+        Some(gates) => {
+            for column in columns {
+                column.iter_mut().zip(&gates).for_each(|(x, g)| *x *= g);
+            }
+        }
+        None => columns.iter_mut().for_each(|column| step(f, i, column)),
+    }
 }
 
 /// `s <- F_i s`.
@@ -219,6 +291,25 @@ struct Scaled {
 }
 
 impl Factors {
+    /// The factors of the tokens from `first` on.
+    pub fn behind(mut self, first: usize) -> Factors {
+        let tokens = self.q.len() / self.key.max(1);
+        let [b, a] = &mut self.erase;
+        for part in [
+            &mut self.q,
+            &mut self.k,
+            &mut self.log_decay,
+            &mut self.write_scale,
+            &mut self.normaliser,
+            b,
+            a,
+        ] {
+            let row = part.len() / tokens.max(1);
+            part.drain(..row * first);
+        }
+        self
+    }
+
     /// What a write of token j is multiplied with.
     fn writing(&self, j: usize) -> Scaled {
         let write = self.write_scale.get(j).map(|&w| f64::from(w));
@@ -309,9 +400,7 @@ impl<'a> Adjoint<'a> {
                 *out += weight * own;
             }
         }
-        for carried in &mut self.carried {
-            step_back(f, j, carried);
-        }
+        transport(f, j, &mut self.carried, step_back);
         if late {
             self.add(q, &read, weights);
         }
@@ -399,9 +488,7 @@ pub fn column_squares(f: &Factors, tokens: usize) -> Vec<f64> {
 
 /// `G <- F_j^T G F_j` for a symmetric G.
 fn carry_gram(f: &Factors, j: usize, gram: &mut [Vec<f64>]) {
-    if f.erase[0].is_empty() && f.turn.is_empty() {
-        let mut gates = vec![1.0; f.key];
-        step_back(f, j, &mut gates);
+    if let Some(gates) = gates(f, j) {
         for (row, a) in gram.iter_mut().zip(&gates) {
             row.iter_mut().zip(&gates).for_each(|(g, b)| *g *= a * b);
         }
@@ -422,27 +509,100 @@ fn carry_gram(f: &Factors, j: usize, gram: &mut [Vec<f64>]) {
 }
 
 /// Multiply-adds that a score spends at most on rows of hidden attention or of a softmax.
-const ROWS_BUDGET: usize = 4_000_000_000;
+const ROWS_BUDGET: usize = 1_000_000_000;
 
 /// The heads whose rows are formed by scores that read every row: all, or as many as
-/// 4e9 multiply-adds allow, at equal distances and at least one.
+/// 1e9 multiply-adds allow, at equal distances and at least one.
 pub fn heads_read(seen: &Seen<'_>) -> Vec<usize> {
     let of_one = seen.tokens * seen.tokens / 2 * seen.key.max(1);
     let count = (ROWS_BUDGET / of_one.max(1)).clamp(1, seen.heads.max(1));
     (0..count).map(|i| i * seen.heads / count).collect()
 }
 
-/// How much a token gives to each of those before it, as probabilities, `[i + 1]`: the softmax of
-/// attention, and `|M_ij| / sum_j |M_ij|` where weights have signs and no common sum; zeros where all
-/// weights are 0.
-pub fn shares(f: &Factors, i: usize) -> Vec<f64> {
-    let weights: Vec<f64> = row(f, i).iter().map(|&w| f64::from(w).abs()).collect();
-    let sum: f64 = weights.iter().sum();
-    if sum > 0.0 {
-        weights.into_iter().map(|w| w / sum).collect()
-    } else {
+/// How much tokens give to those before them, for many rows of one head.
+pub struct Shares<'a> {
+    f: &'a Factors,
+    /// Decays, `[T, K]`; empty where rows are made in another way.
+    gates: Vec<f64>,
+}
+
+impl<'a> Shares<'a> {
+    /// Of this head.
+    pub fn new(f: &'a Factors) -> Shares<'a> {
+        let tokens = f.q.len() / f.key.max(1);
+        let scans = !f.softmax && f.scores.is_none();
+        let of = |i| gates(f, i).unwrap_or_default();
+        let gates = if scans {
+            (0..tokens).flat_map(of).collect()
+        } else {
+            Vec::new()
+        };
+        Shares { f, gates }
+    }
+
+    /// What token i gives to each, as probabilities, `[i + 1]`: the softmax of attention, and
+    /// `|M_ij| / sum_j |M_ij|` where weights have signs and no common sum; zeros where all are 0.
+    pub fn of(&self, i: usize) -> Vec<f64> {
+        let mut weights = if self.gates.is_empty() {
+            row(self.f, i).iter().map(|&w| f64::from(w).abs()).collect()
+        } else {
+            self.walk(i)
+        };
+        let sum: f64 = weights.iter().sum();
+        if sum > 0.0 {
+            weights.iter_mut().for_each(|w| *w /= sum);
+        }
         weights
     }
+
+    /// [`row`] without a sign, with decays that are known.
+    fn walk(&self, i: usize) -> Vec<f64> {
+        let f = self.f;
+        let key = f.key;
+        let mut out = vec![0.0; i + 1];
+        let first = match f.window {
+            0 => 0,
+            window => (i + 1).saturating_sub(window),
+        };
+        let mut a: Vec<f64> = f.q[i * key..][..key].iter().map(|&q| q.into()).collect();
+        let read = f.reading(i);
+        for j in (first..=i).rev() {
+            let k = &f.k[j * key..][..key];
+            let write = f.writing(j);
+            let factor = read.factor * write.factor;
+            let factor = match f.in_logs {
+                true => factor * (read.log + write.log).exp(),
+                false => factor,
+            };
+            let products = k.iter().zip(&a).map(|(&k, a)| f64::from(k) * a);
+            if j == i && !f.bonus.is_empty() {
+                let own: f64 = products.zip(&f.bonus).map(|(p, &u)| p * f64::from(u)).sum();
+                out[j] = (factor * own).abs();
+                continue;
+            }
+            out[j] = (factor * products.sum::<f64>()).abs();
+            let gates = &self.gates[j * key..][..key];
+            let mut largest = 0.0;
+            for (a, gate) in a.iter_mut().zip(gates) {
+                *a *= gate;
+                largest = f64::max(largest, a.abs());
+            }
+            // As in `row`: below this nothing reaches f32 any more.
+            if largest < 1e-60 {
+                break;
+            }
+        }
+        out
+    }
+}
+
+/// [`Shares::of`] of one row.
+pub fn shares(f: &Factors, i: usize) -> Vec<f64> {
+    let rows = Shares {
+        f,
+        gates: Vec::new(),
+    };
+    rows.of(i)
 }
 
 /// Scores as f32.
@@ -459,4 +619,31 @@ pub fn numbers(scores: Vec<f64>) -> Result<Vec<f32>, String> {
 /// The sentence for a token whose values are not numbers.
 pub fn no_number(token: usize) -> String {
     format!("token {token} has no score: the layer's values are not numbers there")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pruning::example::Example;
+
+    #[test]
+    fn shares_are_the_sizes_of_a_row_of_the_matrix() {
+        for example in Example::all(30) {
+            let seen = example.seen();
+            for head in 0..seen.heads {
+                let f = seen.factors(head);
+                let shares_of = Shares::new(&f);
+                for (i, row) in example.matrix(head).iter().enumerate() {
+                    let sum: f64 = row.iter().map(|w| w.abs()).sum();
+                    for shares in [shares_of.of(i), shares(&f, i)] {
+                        assert_eq!(shares.len(), i + 1);
+                        for (got, want) in shares.iter().zip(row) {
+                            let off = (got - want.abs() / sum).abs();
+                            assert!(off < 1e-6, "{}: {got} {}", example.name, want.abs() / sum);
+                        }
+                    }
+                }
+            }
+        }
+    }
 }

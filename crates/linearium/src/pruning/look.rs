@@ -87,6 +87,7 @@ impl Arrays {
             router: self.router.as_deref(),
             draft: None,
             lookahead: 0,
+            readout: None,
             y: self.y.as_deref(),
             out: &self.out,
             seed,

@@ -2,6 +2,17 @@
 //! of a layer of an unpruned run to one number a token; the build puts every `impl Score` that is
 //! in these files into [`ALL`].
 
+/// The fields that make a hidden attention, behind those named.
+macro_rules! needs_hidden_attention {
+    ($($field:literal),*) => {
+        &[
+            $($field,)* "tokens", "heads", "key", "value", "q", "k", "v", "log_decay",
+            "write_scale", "scale", "softmax", "window", "erase", "bonus", "normaliser", "in_logs",
+            "turn", "weighing",
+        ]
+    };
+}
+
 pub mod activation;
 pub mod alisa;
 pub mod gradient;
@@ -65,6 +76,7 @@ mod tests {
             "router" => less.router = None,
             "draft" => less.draft = None,
             "lookahead" => less.lookahead = 0,
+            "readout" => less.readout = Some(3),
             "y" => less.y = None,
             "out" => less.out = &[],
             "seed" => less.seed += 1,
@@ -73,7 +85,7 @@ mod tests {
         less
     }
 
-    const FIELDS: [&str; 29] = [
+    const FIELDS: [&str; 30] = [
         "tokens",
         "heads",
         "key",
@@ -100,6 +112,7 @@ mod tests {
         "router",
         "draft",
         "lookahead",
+        "readout",
         "y",
         "out",
         "seed",
@@ -127,8 +140,13 @@ mod tests {
     #[test]
     fn scores_read_what_they_say() {
         let mut told = vec![false; ALL.len()];
-        for example in Example::all(24) {
-            let seen = example.seen();
+        // With and without a router: then the mask is learned.
+        for (example, routed) in Example::all(24)
+            .iter()
+            .flat_map(|e| [(e, true), (e, false)])
+        {
+            let mut seen = example.seen();
+            seen.router = seen.router.filter(|_| routed);
             for (score, told) in ALL.iter().zip(&mut told) {
                 let Ok(all) = score.score(&seen) else {
                     continue;

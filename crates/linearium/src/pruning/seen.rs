@@ -34,6 +34,17 @@ pub enum When {
     Read,
 }
 
+impl When {
+    /// Its name in data.
+    pub fn id(self) -> &'static str {
+        match self {
+            When::Arriving => "arriving",
+            When::Reading => "reading",
+            When::Read => "read",
+        }
+    }
+}
+
 /// The log-decays of a layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum LogDecay<'a> {
@@ -117,6 +128,8 @@ pub struct Seen<'a> {
     pub router: Option<&'a [f32]>,
     /// `[T]`, importance that a draft model gives the tokens ([`super::draft`]).
     pub draft: Option<&'a [f32]>,
+    /// The token whose output counts where one readout does (a class token); none for the last.
+    pub readout: Option<usize>,
     /// How many of the last tokens a draft model guessed.
     pub lookahead: usize,
     /// `[T, E]`, what the output projection is given, if the layer ends with one (after norm and

@@ -13,7 +13,7 @@
 use std::collections::VecDeque;
 
 use super::heavy_hitters::restrict;
-use crate::pruning::influence::{heads_read, numbers, shares};
+use crate::pruning::influence::{Shares, heads_read, numbers};
 use crate::pruning::{Score, Seen, When, ranking};
 
 /// Local sum of sparse probabilities, above which the last tokens stand.
@@ -41,7 +41,7 @@ impl Score for Alisa {
     }
 
     fn needs(&self) -> &'static [&'static str] {
-        super::heavy_hitters::NEEDS
+        needs_hidden_attention!("keep")
     }
 
     fn score(&self, seen: &Seen<'_>) -> Result<Vec<f32>, String> {
@@ -51,7 +51,8 @@ impl Score for Alisa {
             .map(|h| seen.factors(h))
             .collect();
         let ratio = seen.keep as f64 / seen.tokens.max(1) as f64;
-        let rows = |i: usize| heads.iter().map(|f| shares(f, i)).collect();
+        let heads: Vec<_> = heads.iter().map(Shares::new).collect();
+        let rows = |i: usize| heads.iter().map(|f| f.of(i)).collect();
         let steps = read(seen.tokens, ratio, false, rows);
         numbers(steps.scores)
     }

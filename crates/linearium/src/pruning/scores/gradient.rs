@@ -5,9 +5,7 @@
 //! out is what a token does by its gates: the paths through step size, decay, key, query, output
 //! gate and convolution, and everything behind the layer. A saliency of the whole model has them.
 
-use crate::probes::receptive_field::row;
-use crate::probes::run::Factors;
-use crate::pruning::influence::{Adjoint, numbers, only_rows, readouts};
+use crate::pruning::influence::{numbers, pull, push};
 use crate::pruning::{Score, Seen, When};
 
 /// `|v * dL/dv|_1` with L half the squared readout.
@@ -35,7 +33,7 @@ impl Score for Saliency {
     }
 
     fn needs(&self) -> &'static [&'static str] {
-        super::hidden_attention::NEEDS
+        needs_hidden_attention!()
     }
 
     fn score(&self, seen: &Seen<'_>) -> Result<Vec<f32>, String> {
@@ -43,52 +41,22 @@ impl Score for Saliency {
         let mut sums = vec![0.0; seen.tokens];
         for head in 0..seen.heads {
             let f = seen.factors(head);
-            let gradients = gradients(&f, seen, head);
-            for (j, sum) in sums.iter_mut().enumerate() {
-                let gradient = &gradients[j * seen.value..][..seen.value];
-                let pairs = seen.value_of(j, head).iter().zip(gradient);
-                *sum += pairs.map(|(&v, g)| (f64::from(v) * g).abs()).sum::<f64>();
+            let v = seen.values_of(head);
+            let gradients = pull(&f, &push(&f, &v, seen.value), seen.value);
+            let products: Vec<f64> = v
+                .iter()
+                .zip(gradients)
+                .map(|(v, g)| (v * g).abs())
+                .collect();
+            for (sum, products) in sums
+                .iter_mut()
+                .zip(products.chunks_exact(seen.value.max(1)))
+            {
+                *sum += products.iter().sum::<f64>();
             }
         }
         numbers(sums)
     }
-}
-
-/// `sum_{i >= j} M_ij y_i` of one head, `[T, V]`.
-fn gradients(f: &Factors, seen: &Seen<'_>, head: usize) -> Vec<f64> {
-    let (t, value) = (seen.tokens, seen.value);
-    let mut gradients = vec![0.0; t * value];
-    if only_rows(f) {
-        for i in 0..t {
-            let weights = row(f, i);
-            let y = readout(&weights, seen, head);
-            for (j, weight) in weights.into_iter().enumerate() {
-                let gradient = &mut gradients[j * value..][..value];
-                for (gradient, y) in gradient.iter_mut().zip(&y) {
-                    *gradient += f64::from(weight) * y;
-                }
-            }
-        }
-        return gradients;
-    }
-    let readouts = readouts(f, &seen.values_of(head), value);
-    let mut adjoint = Adjoint::new(f, value);
-    for j in (0..t).rev() {
-        let gradient = adjoint.reach(j, &readouts[j * value..][..value]);
-        gradients[j * value..][..value].copy_from_slice(&gradient);
-    }
-    gradients
-}
-
-/// `sum_j M_ij v_j`, `[V]`, from a row.
-fn readout(weights: &[f32], seen: &Seen<'_>, head: usize) -> Vec<f64> {
-    let mut y = vec![0.0; seen.value];
-    for (j, &weight) in weights.iter().enumerate() {
-        for (y, &v) in y.iter_mut().zip(seen.value_of(j, head)) {
-            *y += f64::from(weight) * f64::from(v);
-        }
-    }
-    y
 }
 
 #[cfg(test)]

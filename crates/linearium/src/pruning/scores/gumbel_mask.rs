@@ -8,12 +8,13 @@
 
 use crate::model::tensors::Tensors;
 use crate::pruning::influence::numbers;
-use crate::pruning::{Score, Seen, When};
-use crate::random::Random;
+use crate::pruning::{Score, Seen, When, learned_mask};
 use crate::step::{gelu, layer_norm, linear};
 use crate::weights::Weights;
 
-/// The soft draw; `router` holds the logits, of dropping first.
+/// The lead of keeping over dropping, in the logits of the model's mask generator (`router`), or where
+/// it has none in those of one that [`learned_mask`] trains. Noise is for training only: a fixed
+/// number of tokens is kept.
 pub struct GumbelMask;
 
 impl Score for GumbelMask {
@@ -26,7 +27,7 @@ impl Score for GumbelMask {
     }
 
     fn formula(&self) -> &'static str {
-        r"s_t = \operatorname{softmax}\bigl((\ell_t + g_t) / \tau\bigr)_{\text{keep}}, \quad g = -\ln(-\ln U)"
+        r"s_t = \ell^{\text{keep}}_t - \ell^{\text{drop}}_t \text{ of the momentum copy } \theta_m \leftarrow m\, \theta_m + (1 - m)\, \theta"
     }
 
     fn source(&self) -> &'static str {
@@ -38,16 +39,12 @@ impl Score for GumbelMask {
     }
 
     fn needs(&self) -> &'static [&'static str] {
-        &["router", "seed", "tokens"]
+        needs_hidden_attention!("router", "keep", "width", "u", "seed")
     }
 
     fn score(&self, seen: &Seen<'_>) -> Result<Vec<f32>, String> {
         let Some(logits) = seen.router else {
-            return Err(format!(
-                "the score '{}' needs the logits of a trained mask generator, which this model does \
-                 not have: choose a model that was trained with one",
-                self.id()
-            ));
+            return learned_mask::logits(self.id(), seen);
         };
         if logits.len() != 2 * seen.tokens {
             return Err(format!(
@@ -56,10 +53,8 @@ impl Score for GumbelMask {
                 logits.len()
             ));
         }
-        let mut random = Random::new(seen.seed);
-        let logits: Vec<f64> = logits.iter().map(|&l| l.into()).collect();
-        let uniforms: Vec<f64> = logits.iter().map(|_| random.uniform()).collect();
-        numbers(Mask::draw(&logits, &uniforms, 1.0).soft)
+        let of = |pair: &[f32]| f64::from(pair[1]) - f64::from(pair[0]);
+        numbers(logits.chunks_exact(2).map(of).collect())
     }
 }
 
@@ -116,9 +111,9 @@ impl Mask {
 }
 
 /// The momentum copy follows the weights: `copy <- m copy + (1 - m) weights`.
-pub fn follow(copy: &mut [f32], weights: &[f32], momentum: f64) {
-    for (copy, &w) in copy.iter_mut().zip(weights) {
-        *copy = (momentum * f64::from(*copy) + (1.0 - momentum) * f64::from(w)) as f32;
+pub fn follow(copy: &mut [f64], weights: &[f64], momentum: f64) {
+    for (copy, w) in copy.iter_mut().zip(weights) {
+        *copy = momentum * *copy + (1.0 - momentum) * w;
     }
 }
 
@@ -238,26 +233,14 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_draws_the_same_mask() {
-        let logits = [0.1, 0.2, -0.3, 0.4, 2.0, -2.0];
+    fn logits_of_a_trained_generator_are_the_score() {
         let seen = Seen {
-            tokens: 3,
-            router: Some(&logits),
-            seed: 4,
+            tokens: 2,
+            router: Some(&[0.5, 0.25, -1.0, 2.0]),
             ..Seen::default()
         };
-        let score = |seen: &Seen<'_>| GumbelMask.score(seen).unwrap();
-        assert_eq!(score(&seen), score(&seen));
-        assert_ne!(score(&seen), score(&Seen { seed: 5, ..seen }));
-        let none = Seen {
-            router: None,
-            ..seen
-        };
-        assert!(
-            GumbelMask
-                .score(&none)
-                .unwrap_err()
-                .contains("mask generator")
-        );
+        assert_eq!(GumbelMask.score(&seen).unwrap(), [-0.25, 3.0]);
+        let short = Seen { tokens: 3, ..seen };
+        assert!(GumbelMask.score(&short).unwrap_err().contains("4 logits"));
     }
 }

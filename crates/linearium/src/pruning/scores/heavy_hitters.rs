@@ -8,7 +8,7 @@
 //! step. Without a recent budget that code hides a token from itself and forgets no sum; here a
 //! token sees itself, and what is gone stays gone.
 
-use crate::pruning::influence::{heads_read, numbers, shares};
+use crate::pruning::influence::{Shares, heads_read, numbers};
 use crate::pruning::{Score, Seen, When, ranking};
 
 /// Mean over heads of the step of a token's eviction, or T plus what it was given if it is
@@ -37,7 +37,7 @@ impl Score for HeavyHitters {
     }
 
     fn needs(&self) -> &'static [&'static str] {
-        NEEDS
+        needs_hidden_attention!("keep")
     }
 
     fn score(&self, seen: &Seen<'_>) -> Result<Vec<f32>, String> {
@@ -46,7 +46,8 @@ impl Score for HeavyHitters {
         let mut scores = vec![0.0; seen.tokens];
         for &head in &heads {
             let f = seen.factors(head);
-            let of_head = evictions(seen.tokens, seen.keep, |i| shares(&f, i));
+            let shares = Shares::new(&f);
+            let of_head = evictions(seen.tokens, seen.keep, |i| shares.of(i));
             for (score, s) in scores.iter_mut().zip(of_head) {
                 *score += s / heads.len() as f64;
             }
@@ -54,29 +55,6 @@ impl Score for HeavyHitters {
         numbers(scores)
     }
 }
-
-/// The fields that make a hidden attention, and how many tokens are kept.
-pub const NEEDS: &[&str] = &[
-    "keep",
-    "tokens",
-    "heads",
-    "key",
-    "value",
-    "q",
-    "k",
-    "v",
-    "log_decay",
-    "write_scale",
-    "scale",
-    "softmax",
-    "window",
-    "erase",
-    "bonus",
-    "normaliser",
-    "in_logs",
-    "turn",
-    "weighing",
-];
 
 /// When each token leaves a cache of `keep` tokens, half of them heavy, and T plus the attention it
 /// was given for those that are there at the end, `[T]`; `row(i)` are the probabilities that token
@@ -182,6 +160,7 @@ pub fn restrict(row: &[f64], kept: &[bool]) -> Vec<f64> {
 mod tests {
     use super::*;
     use crate::pruning::example::Example;
+    use crate::pruning::influence::shares;
     use crate::random::Random;
 
     /// A cache by its definition: sets of positions, sums over the steps that each was there for.

@@ -31,7 +31,7 @@ impl Score for Received {
     }
 
     fn needs(&self) -> &'static [&'static str] {
-        NEEDS
+        needs_hidden_attention!()
     }
 
     fn score(&self, seen: &Seen<'_>) -> Result<Vec<f32>, String> {
@@ -39,7 +39,8 @@ impl Score for Received {
     }
 }
 
-/// What the last token reads from each: the row of the readout.
+/// What the readout (the last token, if none is named) reads from each: its row. Tokens behind it
+/// have 0.
 pub struct Given;
 
 impl Score for Given {
@@ -64,37 +65,15 @@ impl Score for Given {
     }
 
     fn needs(&self) -> &'static [&'static str] {
-        NEEDS
+        needs_hidden_attention!("readout")
     }
 
     fn score(&self, seen: &Seen<'_>) -> Result<Vec<f32>, String> {
         over_heads(self, seen, |f| {
-            row(f, seen.tokens - 1).into_iter().map(f64::from).collect()
+            row(f, seen.reader()).into_iter().map(f64::from).collect()
         })
     }
 }
-
-/// The fields that make a hidden attention.
-pub const NEEDS: &[&str] = &[
-    "tokens",
-    "heads",
-    "key",
-    "value",
-    "q",
-    "k",
-    "v",
-    "log_decay",
-    "write_scale",
-    "scale",
-    "softmax",
-    "window",
-    "erase",
-    "bonus",
-    "normaliser",
-    "in_logs",
-    "turn",
-    "weighing",
-];
 
 /// Mean over heads of the sizes of what `of_head` gives.
 fn over_heads(
@@ -128,12 +107,18 @@ mod tests {
             let seen = example.seen();
             let matrices: Vec<_> = (0..seen.heads).map(|h| example.matrix(h)).collect();
             let [received, given] = [Received.score(&seen).unwrap(), Given.score(&seen).unwrap()];
+            let at_20 = Seen {
+                readout: Some(20),
+                ..seen
+            };
+            let given_at_20 = Given.score(&at_20).unwrap();
             let of = |f: &dyn Fn(&Vec<Vec<f64>>) -> f64| -> f64 {
                 matrices.iter().map(|m| f(m).abs()).sum::<f64>() / seen.heads as f64
             };
             for j in 0..seen.tokens {
                 let column = of(&|m| m.iter().map(|row| row[j]).sum());
                 let last = of(&|m| m[seen.tokens - 1][j]);
+                let early = of(&|m| m[20][j]);
                 let near =
                     |got: f32, want: f64| (f64::from(got) - want).abs() <= 2e-6 * want + 1e-7;
                 assert!(
@@ -142,6 +127,7 @@ mod tests {
                     example.name,
                     received[j]
                 );
+                assert!(near(given_at_20[j], early), "{} {j}", example.name);
                 assert!(
                     near(given[j], last),
                     "{}: {} {last}",

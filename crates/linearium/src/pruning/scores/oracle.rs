@@ -8,7 +8,7 @@ use crate::probes::run::Factors;
 use crate::pruning::influence::{column_squares, numbers};
 use crate::pruning::{Score, Seen, When};
 
-/// The effect on what the last token reads.
+/// The effect on what the readout (the last token, if none is named) reads.
 pub struct Last;
 
 impl Score for Last {
@@ -17,7 +17,7 @@ impl Score for Last {
     }
 
     fn name(&self) -> &'static str {
-        "oracle, last readout"
+        "oracle, one readout"
     }
 
     fn formula(&self) -> &'static str {
@@ -33,13 +33,12 @@ impl Score for Last {
     }
 
     fn needs(&self) -> &'static [&'static str] {
-        NEEDS
+        needs_hidden_attention!("readout")
     }
 
     fn score(&self, seen: &Seen<'_>) -> Result<Vec<f32>, String> {
         score(self, seen, |f, head| {
-            let i = seen.tokens - 1;
-            effects_at(f, seen, head, i)
+            effects_at(f, seen, head, seen.reader())
         })
     }
 }
@@ -69,7 +68,7 @@ impl Score for All {
     }
 
     fn needs(&self) -> &'static [&'static str] {
-        NEEDS
+        needs_hidden_attention!()
     }
 
     fn score(&self, seen: &Seen<'_>) -> Result<Vec<f32>, String> {
@@ -89,8 +88,6 @@ impl Score for All {
         })
     }
 }
-
-const NEEDS: &[&str] = super::hidden_attention::NEEDS;
 
 /// The exact effect of every token by a run of the model without it: `|run(all) - run(all but j)|`,
 /// `[T]`. `run` gives the readout when the tokens at these rising positions are kept.

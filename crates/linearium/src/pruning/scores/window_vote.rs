@@ -34,7 +34,7 @@ impl Score for WindowVote {
     }
 
     fn needs(&self) -> &'static [&'static str] {
-        NEEDS
+        needs_hidden_attention!()
     }
 
     fn score(&self, seen: &Seen<'_>) -> Result<Vec<f32>, String> {
@@ -67,7 +67,7 @@ impl Score for SpecKv {
     }
 
     fn needs(&self) -> &'static [&'static str] {
-        SPEC_NEEDS
+        needs_hidden_attention!("lookahead")
     }
 
     fn score(&self, seen: &Seen<'_>) -> Result<Vec<f32>, String> {
@@ -81,29 +81,6 @@ impl Score for SpecKv {
         numbers(votes(self.id(), seen, WINDOW + seen.lookahead)?)
     }
 }
-
-const NEEDS: &[&str] = super::hidden_attention::NEEDS;
-const SPEC_NEEDS: &[&str] = &[
-    "lookahead",
-    "tokens",
-    "heads",
-    "key",
-    "value",
-    "q",
-    "k",
-    "v",
-    "log_decay",
-    "write_scale",
-    "scale",
-    "softmax",
-    "window",
-    "erase",
-    "bonus",
-    "normaliser",
-    "in_logs",
-    "turn",
-    "weighing",
-];
 
 /// Tokens that vote, of a text that is at least four times as long.
 pub const WINDOW: usize = 32;
