@@ -34,6 +34,11 @@ fn with<T>(f: impl FnOnce(&mut Module) -> T) -> T {
     f(&mut module.0)
 }
 
+/// The result of the last run, if there is a case and it can be read.
+fn result(module: &mut Module) -> Option<&[f32]> {
+    module.case.as_mut().and_then(|case| case.output().ok())
+}
+
 /// Memory for file 0 (config), 1 (weights) or 2 (text) of `len` bytes.
 #[expect(unsafe_code, reason = "an export needs an unmangled name")]
 #[unsafe(no_mangle)]
@@ -92,14 +97,14 @@ pub extern "C" fn run_case() -> u32 {
 #[expect(unsafe_code, reason = "an export needs an unmangled name")]
 #[unsafe(no_mangle)]
 pub extern "C" fn output() -> usize {
-    with(|m| m.case.as_ref().map_or(0, |c| c.output().as_ptr() as usize))
+    with(|m| result(m).map_or(0, |o| o.as_ptr() as usize))
 }
 
 /// Number of f32 in the result.
 #[expect(unsafe_code, reason = "an export needs an unmangled name")]
 #[unsafe(no_mangle)]
 pub extern "C" fn output_len() -> usize {
-    with(|m| m.case.as_ref().map_or(0, |c| c.output().len()))
+    with(|m| result(m).map_or(0, <[f32]>::len))
 }
 
 /// Where the last error's sentence lies, in UTF-8.

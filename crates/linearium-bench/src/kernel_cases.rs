@@ -66,8 +66,8 @@ impl Case for KernelCase {
         Ok(())
     }
 
-    fn output(&self) -> &[f32] {
-        &self.writes[0]
+    fn output(&mut self) -> Result<&[f32], String> {
+        Ok(&self.writes[0])
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod kernel_cases;
 mod prefill;
+mod pruned_scan;
 
 #[cfg(target_arch = "wasm32")]
 mod exports;
@@ -20,7 +21,10 @@ pub trait Case {
     /// Does the work once, from the empty state.
     fn run(&mut self) -> Result<(), String>;
     /// The result of the last run.
-    fn output(&self) -> &[f32];
+    ///
+    /// # Errors
+    /// The sentence of a player that cannot be read.
+    fn output(&mut self) -> Result<&[f32], String>;
 }
 
 /// An input by name.
@@ -42,12 +46,14 @@ pub struct Files {
 }
 
 /// The cases, by name; the index is the number that the wasm module takes.
-pub const NAMES: [&str; 5] = [
+pub const NAMES: [&str; 7] = [
     "recurrence-scalar",
     "recurrence-per-key",
     "recurrence-elementwise",
     "projection",
     "prefill",
+    "pruned-scan",
+    "unpruned-scan",
 ];
 
 /// Tokens of the prefill.
@@ -63,6 +69,8 @@ pub fn open(name: &str, level: Level, files: Option<Files>) -> Result<Box<dyn Ca
         "recurrence-per-key" => Ok(kernel_cases::recurrence(level, true)),
         "recurrence-elementwise" => Ok(kernel_cases::elementwise(level)),
         "projection" => Ok(kernel_cases::projection(level)),
+        "pruned-scan" => Ok(pruned_scan::PrunedScan::boxed(level, true)),
+        "unpruned-scan" => Ok(pruned_scan::PrunedScan::boxed(level, false)),
         "prefill" => {
             let files = files.ok_or("the case `prefill` needs a model and a text")?;
             Ok(Box::new(prefill::Prefill::new(level, files)?))

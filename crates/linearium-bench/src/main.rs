@@ -91,7 +91,7 @@ fn contest(name: &str, level_wanted: &str, files: Option<Files>) -> Result<(), S
         match line.split_once(' ') {
             Some(("check", path)) => {
                 case.run()?;
-                write(Path::new(path), case.output())?;
+                write(Path::new(path), case.output()?)?;
                 println!("checked");
             }
             Some(("time", seconds)) => {

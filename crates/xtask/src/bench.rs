@@ -24,6 +24,8 @@ enum Runner {
     Native,
     /// Our native program at the level that is as wide as wasm's vectors.
     Native4Wide,
+    /// Our native program, without pruning.
+    NativeUnpruned,
     /// onnxruntime-web's wasm back end, one thread.
     OnnxRuntimeWeb,
     /// transformers on PyTorch, two threads.
@@ -36,6 +38,7 @@ impl Runner {
             Runner::Wasm => "wasm",
             Runner::Native => "native",
             Runner::Native4Wide => "native-4-wide",
+            Runner::NativeUnpruned => "native-unpruned",
             Runner::OnnxRuntimeWeb => "onnxruntime-web",
             Runner::Transformers => "transformers",
         }
@@ -77,7 +80,7 @@ const AGAINST_ONNX: [Row; 2] = [
     SAME_WIDTH,
 ];
 
-const CASES: [Case; 5] = [
+const CASES: [Case; 6] = [
     Case {
         name: "recurrence-scalar",
         index: 0,
@@ -125,6 +128,17 @@ const CASES: [Case; 5] = [
             },
             SAME_WIDTH,
         ],
+    },
+    Case {
+        name: "pruned-scan",
+        index: 5,
+        tokens: 4096,
+        tolerance: 1e-5,
+        rows: &[Row {
+            ours: Runner::Native,
+            peer: Runner::NativeUnpruned,
+            at_most: 0.65,
+        }],
     },
 ];
 
@@ -377,6 +391,7 @@ fn run_case(
             Runner::Wasm => Ok(programs.wasm(tree, case.index, files)),
             Runner::Native => Ok(programs.native(case.name, "best", files)),
             Runner::Native4Wide => Ok(programs.native(case.name, "4-wide", files)),
+            Runner::NativeUnpruned => Ok(programs.native("unpruned-scan", "best", files)),
             Runner::OnnxRuntimeWeb => peers.onnxruntime_web(tree, case.name, &folder),
             Runner::Transformers => peers.transformers(tree, files, case.tokens),
         }
