@@ -17,7 +17,7 @@ export default defineConfig(({ mode }) => {
     plugins: [content(join(root, 'content/lab')), properties(root, gallery), preloadWasm()],
     resolve: {
       alias: [
-        { find: '#first-url', replacement: engine.firstUrl },
+        ...engine.urls,
         { find: '#first', replacement: engine.first },
         { find: '#complete', replacement: engine.complete },
       ],

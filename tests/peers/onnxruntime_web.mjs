@@ -23,8 +23,11 @@ for (const name of session.inputNames) {
   feeds[name] = new ort.Tensor("float32", values, [1, T, values.length / T]);
 }
 let output = null;
+const relaxed = process.execArgv.some((flag) => flag.includes("relaxed-simd"))
+  ? " with relaxed SIMD switched on"
+  : "";
 await obey(
-  `onnxruntime-web ${ort.env.versions.web}, wasm, 1 thread, node ${process.versions.node}`,
+  `onnxruntime-web ${ort.env.versions.web}, wasm${relaxed}, 1 thread, node ${process.versions.node}`,
   async () => {
     output = (await session.run(feeds)).output.data;
   },

@@ -24,8 +24,9 @@ if (model !== undefined) {
   }
 }
 expectSuccess(wasm.open_case(Number(index)));
+const features = module.includes("relaxed") ? "relaxed simd" : "simd128";
 await obey(
-  `wasm simd128, node ${process.versions.node}`,
+  `wasm ${features}, node ${process.versions.node}`,
   () => expectSuccess(wasm.run_case()),
   () => new Float32Array(wasm.memory.buffer, wasm.output(), wasm.output_len()),
 );

@@ -1,24 +1,38 @@
 /** Where the page finds the engine: the package that `wasm-pack` wrote, or the test double of the gallery. */
+import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Plugin } from 'vite';
+import { PROBE } from '../src/engine/relaxed.ts';
 
 const PROPERTIES = 'virtual:properties';
 
 export interface EngineFiles {
   /** Module with the verbs of the engine that the page opens with. */
   first: string;
-  /** Module whose default export is the address of its wasm file, or empty. */
-  firstUrl: string;
   /** Module with the verbs of the complete engine. */
   complete: string;
+  /** Modules whose default export is the address of a wasm file, or empty. */
+  urls: { find: string; replacement: string }[];
 }
+
+/** The wasm files of both engines: for every browser, and for those with relaxed SIMD. */
+const WASM = {
+  '#first-url': 'linearium_first_bg.wasm',
+  '#first-relaxed-url': 'linearium_first_relaxed_bg.wasm',
+  '#complete-url': 'linearium_bg.wasm',
+  '#complete-relaxed-url': 'linearium_relaxed_bg.wasm',
+};
 
 export function engineFiles(root: string, gallery: boolean): EngineFiles {
   const double = join(root, 'fixtures/engine.ts');
-  if (gallery) return { first: double, firstUrl: join(root, 'fixtures/no-wasm.ts'), complete: double };
   const pkg = join(root, '../pkg');
+  const urls = Object.entries(WASM).map(([find, file]) => ({
+    find,
+    replacement: gallery ? join(root, 'fixtures/no-wasm.ts') : `${join(pkg, file)}?url`,
+  }));
+  if (gallery) return { first: double, complete: double, urls };
   const [first, complete] = ['linearium_first.js', 'linearium.js'].map((file) => {
     if (!existsSync(join(pkg, file))) {
       throw new Error(
@@ -27,7 +41,7 @@ export function engineFiles(root: string, gallery: boolean): EngineFiles {
     }
     return join(pkg, file);
   });
-  return { first: first!, firstUrl: `${join(pkg, 'linearium_first_bg.wasm')}?url`, complete: complete! };
+  return { first: first!, complete: complete!, urls };
 }
 
 /**
@@ -54,7 +68,7 @@ export function properties(root: string, gallery: boolean): Plugin {
   };
 }
 
-/** The browser begins to fetch the wasm file while it still reads the lab, which opens with it. */
+/** The browser begins to fetch its wasm file while it still reads the lab, which opens with it. */
 export function preloadWasm(): Plugin {
   return {
     name: 'linearium-preload-wasm',
@@ -62,15 +76,20 @@ export function preloadWasm(): Plugin {
       order: 'post',
       handler(html, context) {
         if (!context.path.endsWith('index.html')) return html;
-        const wasm = Object.keys(context.bundle ?? {}).find((name) => /linearium_first.*\.wasm$/.test(name));
-        if (!wasm) return html;
-        return [
-          {
-            tag: 'link',
-            attrs: { rel: 'preload', as: 'fetch', crossorigin: '', href: `./${wasm}` },
-            injectTo: 'head' as const,
-          },
-        ];
+        const names = Object.keys(context.bundle ?? {});
+        const plain = names.find((name) => /linearium_first_bg.*\.wasm$/.test(name));
+        const relaxed = names.find((name) => /linearium_first_relaxed_bg.*\.wasm$/.test(name));
+        if (!plain || !relaxed) return html;
+        const script =
+          `{const l=document.createElement('link');l.rel='preload';l.as='fetch';l.crossOrigin='';` +
+          `l.href=WebAssembly.validate(new Uint8Array([${PROBE}]))?'./${relaxed}':'./${plain}';` +
+          `document.head.append(l)}`;
+        // The policy of the page admits this script and no other that stands in it.
+        const hash = createHash('sha256').update(script).digest('base64');
+        return {
+          html: html.replace("script-src 'self'", `script-src 'self' 'sha256-${hash}'`),
+          tags: [{ tag: 'script', children: script, injectTo: 'head' as const }],
+        };
       },
     },
   };

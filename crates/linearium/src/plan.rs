@@ -15,6 +15,7 @@ pub mod outer_scan;
 pub mod pointwise;
 #[cfg(feature = "zoo")]
 pub mod pruned;
+mod token_table;
 
 use std::mem::offset_of;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::recording::{BufferId, Kernel, Layout, NONE, Pass, Recording};
 #[cfg(feature = "zoo")]
 pub use choice::{Attention, Routing};
 pub use operations::Activation;
+pub use token_table::{OfToken, TokenTables};
 
 /// Columns of a buffer with one row a token.
 #[derive(Clone, Copy, Debug)]
@@ -155,6 +157,8 @@ pub struct Planner {
     pub layer: usize,
     /// What the layer that is being planned reads and writes.
     pub io: Io,
+    /// Rows that the layer reads and that depend on the token alone, if there are any.
+    pub of_token: Option<OfToken>,
     /// The layer whose factors probes want to read: its scratch buffers are its own.
     pub tapped_layer: Option<usize>,
     shared: Vec<BufferId>,
@@ -195,6 +199,7 @@ impl Planner {
                 residual: NONE,
                 out: NONE,
             },
+            of_token: None,
             tapped_layer: tapped,
             shared: Vec::new(),
             angles: Vec::new(),
@@ -211,6 +216,14 @@ impl Planner {
             #[cfg(feature = "zoo")]
             packed: Vec::new(),
         }
+    }
+
+    /// True if some tokens go no further than some layer.
+    pub fn drops_tokens(&self) -> bool {
+        #[cfg(feature = "zoo")]
+        return self.pruned.is_some();
+        #[cfg(not(feature = "zoo"))]
+        false
     }
 
     /// True in the layer whose factors probes want to read.

@@ -133,7 +133,8 @@ impl Player for CpuPlayer {
 pub fn level_name(level: Level) -> String {
     if cfg!(all(target_arch = "wasm32", target_feature = "simd128")) {
         // The only level of such a build.
-        return "wasm simd128".to_owned();
+        let relaxed = cfg!(target_feature = "relaxed-simd");
+        return ["wasm simd128", "wasm relaxed simd"][usize::from(relaxed)].to_owned();
     }
     format!("{level:?}")
         .split('(')

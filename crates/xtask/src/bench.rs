@@ -20,6 +20,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 enum Runner {
     /// Our wasm module in Node.
     Wasm,
+    /// The same, built with relaxed SIMD.
+    WasmRelaxed,
     /// Our native program at the best level of the processor.
     Native,
     /// Our native program at the level that is as wide as wasm's vectors.
@@ -28,6 +30,8 @@ enum Runner {
     NativeUnpruned,
     /// onnxruntime-web's wasm back end, one thread.
     OnnxRuntimeWeb,
+    /// The same in an engine that has relaxed SIMD switched on.
+    OnnxRuntimeWebRelaxed,
     /// transformers on PyTorch, two threads.
     Transformers,
 }
@@ -36,11 +40,20 @@ impl Runner {
     fn name(self) -> &'static str {
         match self {
             Runner::Wasm => "wasm",
+            Runner::WasmRelaxed => "wasm-relaxed",
             Runner::Native => "native",
             Runner::Native4Wide => "native-4-wide",
             Runner::NativeUnpruned => "native-unpruned",
             Runner::OnnxRuntimeWeb => "onnxruntime-web",
+            Runner::OnnxRuntimeWebRelaxed => "onnxruntime-web-relaxed",
             Runner::Transformers => "transformers",
+        }
+    }
+
+    fn is_ours(self) -> bool {
+        match self {
+            Runner::Wasm | Runner::WasmRelaxed | Runner::Native | Runner::Native4Wide => true,
+            Runner::OnnxRuntimeWeb | Runner::OnnxRuntimeWebRelaxed | Runner::Transformers => false,
         }
     }
 }
@@ -71,7 +84,12 @@ const SAME_WIDTH: Row = Row {
     at_most: 1.6,
 };
 
-const AGAINST_ONNX: [Row; 2] = [
+const AGAINST_ONNX: [Row; 3] = [
+    Row {
+        ours: Runner::WasmRelaxed,
+        peer: Runner::OnnxRuntimeWebRelaxed,
+        at_most: 0.35,
+    },
     Row {
         ours: Runner::Wasm,
         peer: Runner::OnnxRuntimeWeb,
@@ -116,6 +134,11 @@ const CASES: [Case; 6] = [
         // Of the losses of all positions, through three layers in f32.
         tolerance: 1e-4,
         rows: &[
+            Row {
+                ours: Runner::WasmRelaxed,
+                peer: Runner::Transformers,
+                at_most: 1.0,
+            },
             Row {
                 ours: Runner::Wasm,
                 peer: Runner::Transformers,
@@ -389,19 +412,19 @@ fn run_case(
         let files: &[PathBuf] = if prefill { &files } else { &[] };
         let started = match runner {
             Runner::Wasm => Ok(programs.wasm(tree, case.index, files)),
+            Runner::WasmRelaxed => programs.wasm_relaxed(tree, case.index, files),
             Runner::Native => Ok(programs.native(case.name, "best", files)),
             Runner::Native4Wide => Ok(programs.native(case.name, "4-wide", files)),
             Runner::NativeUnpruned => Ok(programs.native("unpruned-scan", "best", files)),
-            Runner::OnnxRuntimeWeb => peers.onnxruntime_web(tree, case.name, &folder),
+            Runner::OnnxRuntimeWeb => peers.onnxruntime_web(tree, case.name, &folder, false),
+            Runner::OnnxRuntimeWebRelaxed => peers.onnxruntime_web(tree, case.name, &folder, true),
             Runner::Transformers => peers.transformers(tree, files, case.tokens),
         }
         .and_then(|mut command| Contestant::start(runner, &mut command));
         match started {
             Ok(contestant) => contestants.push(contestant),
             // Without our own programs there is nothing to measure.
-            Err(error) if !matches!(runner, Runner::OnnxRuntimeWeb | Runner::Transformers) => {
-                return Err(error);
-            }
+            Err(error) if runner.is_ours() => return Err(error),
             Err(error) => {
                 println!("  {}: missing, {error}", runner.name());
                 missing.push((runner, error));

@@ -1,5 +1,6 @@
 //! What the benchmarks need: our programs, and the peers in `tests/peers` with their packages.
 
+use crate::build::BUILDS;
 use crate::process::{self, Outcome};
 use crate::setup;
 use crate::tree::{self, Tree};
@@ -10,6 +11,7 @@ use std::process::Command;
 pub struct Programs {
     native: PathBuf,
     wasm: PathBuf,
+    wasm_relaxed: PathBuf,
 }
 
 /// Builds them.
@@ -25,11 +27,41 @@ pub fn programs(tree: &Tree) -> Outcome<Programs> {
         "--target",
         "wasm32-unknown-unknown",
     ];
-    process::run(process::cargo(tree.root()).args(build).args(for_wasm))?;
+    let wasm = BUILDS.map(|made| -> Outcome<PathBuf> {
+        let mut cargo = process::cargo(tree.root());
+        cargo.args(build).args(for_wasm);
+        made.set(&mut cargo);
+        process::run(&mut cargo)?;
+        let built = tree.at("target/wasm32-unknown-unknown/wasm/linearium_bench.wasm");
+        let kept = tree.at(&format!("target/bench/linearium{}.wasm", made.suffix));
+        std::fs::create_dir_all(tree.at("target/bench"))
+            .and_then(|()| std::fs::copy(&built, &kept))
+            .map_err(|error| format!("{} cannot be kept: {error}", built.display()))?;
+        Ok(kept)
+    });
+    let [wasm, wasm_relaxed] = wasm;
     Ok(Programs {
         native: tree.at("target/release/linearium-bench"),
-        wasm: tree.at("target/wasm32-unknown-unknown/wasm/linearium_bench.wasm"),
+        wasm: wasm?,
+        wasm_relaxed: wasm_relaxed?,
     })
+}
+
+/// Node, with relaxed SIMD switched on where that takes a flag.
+fn node_with_relaxed_simd() -> Outcome<Command> {
+    let version = process::read(Command::new("node").arg("--version"))?;
+    let major = version.trim().trim_start_matches('v').split('.').next();
+    let major: u32 = major.and_then(|text| text.parse().ok()).ok_or_else(|| {
+        format!(
+            "node --version said `{}`, which is no version",
+            version.trim()
+        )
+    })?;
+    let mut node = Command::new("node");
+    if major < 21 {
+        node.arg("--experimental-wasm-relaxed-simd");
+    }
+    Ok(node)
 }
 
 impl Programs {
@@ -51,14 +83,28 @@ impl Programs {
 
     /// The wasm contestant.
     pub fn wasm(&self, tree: &Tree, index: usize, files: &[PathBuf]) -> Command {
-        let mut command = Command::new("node");
-        command
-            .arg(tree.at("tests/peers/wasm.mjs"))
-            .arg(&self.wasm)
-            .arg(index.to_string())
-            .args(files);
-        command
+        contestant(Command::new("node"), tree, &self.wasm, index, files)
     }
+
+    /// The one with relaxed SIMD.
+    pub fn wasm_relaxed(&self, tree: &Tree, index: usize, files: &[PathBuf]) -> Outcome<Command> {
+        let node = node_with_relaxed_simd()?;
+        Ok(contestant(node, tree, &self.wasm_relaxed, index, files))
+    }
+}
+
+fn contestant(
+    mut node: Command,
+    tree: &Tree,
+    module: &Path,
+    index: usize,
+    files: &[PathBuf],
+) -> Command {
+    node.arg(tree.at("tests/peers/wasm.mjs"))
+        .arg(module)
+        .arg(index.to_string())
+        .args(files);
+    node
 }
 
 /// Other people's libraries, as far as they could be installed.
@@ -76,8 +122,14 @@ pub fn peers(tree: &Tree) -> Peers {
 }
 
 impl Peers {
-    /// onnxruntime-web on the inputs in `folder`.
-    pub fn onnxruntime_web(&self, tree: &Tree, case: &str, folder: &Path) -> Outcome<Command> {
+    /// onnxruntime-web on the inputs in `folder`, with relaxed SIMD switched on or not.
+    pub fn onnxruntime_web(
+        &self,
+        tree: &Tree,
+        case: &str,
+        folder: &Path,
+        relaxed_simd: bool,
+    ) -> Outcome<Command> {
         self.npm.clone()?;
         let python = self.python.clone()?;
         let model = folder.join("model.onnx");
@@ -92,7 +144,11 @@ impl Peers {
                 .arg(decays_per_head)
                 .arg(&model),
         )?;
-        let mut command = Command::new("node");
+        let mut command = if relaxed_simd {
+            node_with_relaxed_simd()?
+        } else {
+            Command::new("node")
+        };
         command
             .arg(tree.at("tests/peers/onnxruntime_web.mjs"))
             .arg(model)

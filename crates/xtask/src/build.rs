@@ -1,9 +1,9 @@
 //! Builds the wasm into pkg/ and the page into web/dist, each only when something it is made from has changed.
 
 use crate::process::{self, Outcome};
-use crate::setup;
+use crate::setup::{self, WasmTools};
 use crate::tree::{self, Tree};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
@@ -29,8 +29,52 @@ struct Engine {
     optimise: &'static [&'static str],
 }
 
-/// The wasm of the first load.
-pub const FIRST_WASM: &str = "pkg/linearium_first_bg.wasm";
+/// An engine for every browser, or the same for those that have relaxed SIMD.
+pub struct Build {
+    /// Follows the name of the engine's wasm file.
+    pub suffix: &'static str,
+    /// Takes the place of the flags in `.cargo/config.toml`.
+    flags: Option<&'static str>,
+    /// What the optimiser may use beside [`WASM_FEATURES`].
+    features: &'static [&'static str],
+}
+
+/// The builds of each engine; in the second one a product and a sum are one instruction. The page
+/// fetches one of them.
+pub const BUILDS: [Build; 2] = [
+    Build {
+        suffix: "_bg",
+        flags: None,
+        features: &[],
+    },
+    Build {
+        suffix: "_relaxed_bg",
+        flags: Some("-Ctarget-feature=+simd128,+relaxed-simd"),
+        features: &["--enable-relaxed-simd"],
+    },
+];
+
+impl Build {
+    /// Has `command`, which builds for wasm, make this build.
+    pub fn set(&self, command: &mut Command) {
+        if let Some(flags) = self.flags {
+            command.env("RUSTFLAGS", flags);
+        }
+    }
+
+    /// What is said behind the word wasm.
+    pub fn words(&self) -> &'static str {
+        match self.flags {
+            None => "",
+            Some(_) => " with relaxed SIMD",
+        }
+    }
+
+    /// The wasm of the first load.
+    pub fn first_wasm(&self) -> String {
+        format!("pkg/{}{}.wasm", ENGINES[0].name, self.suffix)
+    }
+}
 
 /// What the optimiser may use: SIMD, and what Rust's wasm target turns on by itself.
 const WASM_FEATURES: [&str; 7] = [
@@ -75,49 +119,68 @@ fn wasm(tree: &Tree) -> Outcome<()> {
     let mut outputs = vec![tree.at("pkg/package.json")];
     for Engine { name, .. } in ENGINES {
         outputs.push(tree.at(&format!("pkg/{name}.js")));
-        outputs.push(tree.at(&format!("pkg/{name}_bg.wasm")));
+        for Build { suffix, .. } in BUILDS {
+            outputs.push(tree.at(&format!("pkg/{name}{suffix}.wasm")));
+        }
     }
     if tree.is_current("wasm", inputs, &outputs) {
         println!("wasm: unchanged");
         return Ok(());
     }
     let tools = setup::wasm_tools(tree)?;
-    for engine in ENGINES {
-        let name = engine.name;
-        println!("wasm: building pkg/{name} from crates/linearium-web");
-        let started = Instant::now();
-        let mut wasm_pack = tools.wasm_pack(tree.root())?;
-        wasm_pack.args([
-            "--log-level",
-            "error",
-            "build",
-            "crates/linearium-web",
-            "--target",
-            "web",
-        ]);
-        wasm_pack.args([
-            "--profile",
-            "wasm",
-            "--mode",
-            "no-install",
-            "--out-dir",
-            "../../pkg",
-            "--out-name",
-            name,
-        ]);
-        wasm_pack.args(engine.features);
-        process::run(&mut wasm_pack)?;
-        optimise(tree, &engine)?;
-        println!(
-            "wasm: {name} built in {:.0} s",
-            started.elapsed().as_secs_f64()
-        );
+    // Build by build, so that what both engines are made of is compiled once for each.
+    for build in BUILDS {
+        for engine in ENGINES {
+            let started = Instant::now();
+            let name = format!("{}{}", engine.name, build.suffix);
+            println!("wasm: building pkg/{name}.wasm from crates/linearium-web");
+            wasm_pack(tree, &tools, &engine, &build)?;
+            println!(
+                "wasm: {name} built in {:.0} s",
+                started.elapsed().as_secs_f64()
+            );
+        }
     }
     tree.stamp("wasm", inputs, &outputs)
 }
 
-fn optimise(tree: &Tree, engine: &Engine) -> Outcome<()> {
-    let wasm = tree.at(&format!("pkg/{}_bg.wasm", engine.name));
+/// One build of an engine. The first build of it brings the module with the verbs, and every other
+/// one must be of the same verbs: the page loads any of them with that module.
+fn wasm_pack(tree: &Tree, tools: &WasmTools, engine: &Engine, build: &Build) -> Outcome<()> {
+    let first = build.suffix == BUILDS[0].suffix;
+    let folder = if first {
+        tree.at("pkg")
+    } else {
+        tree.own_folder()?.join("pkg")
+    };
+    let mut wasm_pack = tools.wasm_pack(tree.root())?;
+    wasm_pack.args(["--log-level", "error", "build", "crates/linearium-web"]);
+    wasm_pack.args(["--target", "web", "--profile", "wasm"]);
+    wasm_pack.args(["--mode", "no-install", "--out-name", engine.name]);
+    wasm_pack.arg("--out-dir").arg(&folder);
+    wasm_pack.args(engine.features);
+    build.set(&mut wasm_pack);
+    process::run(&mut wasm_pack)?;
+    let verbs = format!("{}.js", engine.name);
+    if !first && tree::read(&folder.join(&verbs))? != tree::read(&tree.at("pkg").join(&verbs))? {
+        return Err(format!(
+            "the builds of {} have different verbs: {} is not as pkg/{verbs}",
+            engine.name,
+            folder.join(&verbs).display()
+        ));
+    }
+    let wasm = folder.join(format!("{}_bg.wasm", engine.name));
+    let product = tree.at(&format!("pkg/{}{}.wasm", engine.name, build.suffix));
+    optimise(tree, engine, build, &wasm, &product)
+}
+
+fn optimise(
+    tree: &Tree,
+    engine: &Engine,
+    build: &Build,
+    wasm: &Path,
+    product: &Path,
+) -> Outcome<()> {
     let smaller = tree.own_folder()?.join("optimised.wasm");
     let mut wasm_opt = process::in_directory("node", tree.root());
     wasm_opt.arg(tree.at("web/node_modules/binaryen/bin/wasm-opt"));
@@ -133,15 +196,18 @@ fn optimise(tree: &Tree, engine: &Engine) -> Outcome<()> {
             "--strip-producers",
             "--strip-target-features",
         ])
-        .args(WASM_FEATURES);
-    wasm_opt.arg(&wasm).arg("-o").arg(&smaller);
+        .args(WASM_FEATURES)
+        .args(build.features);
+    wasm_opt.arg(wasm).arg("-o").arg(&smaller);
     process::run(&mut wasm_opt)?;
-    std::fs::copy(&smaller, &wasm).map(|_| ()).map_err(|error| {
-        format!(
-            "{} cannot be replaced by its optimised form: {error}",
-            wasm.display()
-        )
-    })
+    std::fs::copy(&smaller, product)
+        .map(|_| ())
+        .map_err(|error| {
+            format!(
+                "{} cannot be made from its optimised form: {error}",
+                product.display()
+            )
+        })
 }
 
 /// The page itself, on the wasm in pkg/.

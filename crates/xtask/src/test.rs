@@ -153,9 +153,11 @@ impl<'a> Bench<'a> {
             Stage::Native => self.native(&["--workspace", "--exclude", "linearium-gpu"]),
             Stage::Gpu => self.native(&["--package", "linearium-gpu"]),
             Stage::Wasm => {
-                let cpu = self.wasm("cpu")?;
-                let gpu = self.wasm("gpu")?;
-                Ok(cpu + gpu)
+                let [plain, relaxed] = &build::BUILDS;
+                let cpu = self.wasm("cpu", plain)?;
+                let relaxed_cpu = self.wasm("cpu", relaxed)?;
+                let gpu = self.wasm("gpu", plain)?;
+                Ok(cpu + relaxed_cpu + gpu)
             }
             Stage::Browser => self.browser(),
         }
@@ -179,8 +181,8 @@ impl<'a> Bench<'a> {
     }
 
     /// The tests of linearium-web, told at compile time by `LINEARIUM_EXPECTED_BACKEND` which back end they have.
-    fn wasm(&self, backend: &str) -> Outcome<Counts> {
-        println!("--- wasm, back end {backend}");
+    fn wasm(&self, backend: &str, build: &build::Build) -> Outcome<Counts> {
+        println!("--- wasm{}, back end {backend}", build.words());
         let tools = self
             .wasm_tools
             .as_ref()
@@ -212,6 +214,7 @@ impl<'a> Bench<'a> {
             // Seconds; a shader on a software device compiles for longer than the 20 that are the default.
             .env("WASM_BINDGEN_TEST_TIMEOUT", "600")
             .env("WASM_BINDGEN_TEST_DRIVER_TIMEOUT", "60");
+        build.set(&mut wasm_pack);
         let run = process::tee(&mut wasm_pack)?;
         self.judged(
             "wasm-pack test",

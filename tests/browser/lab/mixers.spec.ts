@@ -147,7 +147,7 @@ test('the table is sorted by any column and measured on this device', async ({ p
   // Beside a GPU made of software all mixers would take minutes.
   if (onGpu()) await page.getByRole('button', { name: 'Stop' }).click();
   await expect(page.getByRole('button', { name: 'Measure again' })).toBeVisible({ timeout: ANSWER_MS });
-  await expect(page.locator('.measured')).toContainText('Measured on cpu (wasm simd128)');
+  await expect(page.locator('.measured')).toContainText('Measured on cpu (wasm relaxed simd)');
   if (!onGpu()) {
     for (const text of await page.locator('[data-column="cpu"]').allInnerTexts())
       expect(number(text)).toBeGreaterThan(0);

@@ -7,7 +7,8 @@
  * one while the GPU is tried, and takes its place when the GPU has passed its self-check; or at once,
  * when a mixer is asked for that the small one does not have.
  */
-import wasmUrl from '#first-url';
+import relaxedUrl from '#first-relaxed-url';
+import plainUrl from '#first-url';
 import type { Panel } from '../views/types.ts';
 import type {
   Configured,
@@ -23,6 +24,7 @@ import type {
   TextId,
   ToWorker,
 } from './protocol.ts';
+import { hasRelaxedSimd } from './relaxed.ts';
 
 export interface EngineListener {
   ready(properties: Property[]): void;
@@ -48,6 +50,8 @@ const PING_MS = 2_000;
 const LARGE_BYTES = 64 << 20;
 /** So many replacements within a minute mean that the input at hand brings the engine down. */
 const MAX_RESTARTS = 3;
+
+const wasmUrl = hasRelaxedSimd() ? relaxedUrl : plainUrl;
 
 async function compileWasm(): Promise<WebAssembly.Module | null> {
   if (!wasmUrl) return null;

@@ -10,9 +10,22 @@ declare module '#first' {
 declare module '#complete' {
   import type { CompleteLab, Property } from './protocol.ts';
   export const Lab: { new (): CompleteLab; properties(): Property[] };
-  export default function init(): Promise<unknown>;
+  export default function init(options?: { module_or_path?: URL }): Promise<unknown>;
 }
+/** Addresses of the wasm files: for every browser, and for those with relaxed SIMD. */
 declare module '#first-url' {
+  const url: string;
+  export default url;
+}
+declare module '#first-relaxed-url' {
+  const url: string;
+  export default url;
+}
+declare module '#complete-url' {
+  const url: string;
+  export default url;
+}
+declare module '#complete-relaxed-url' {
   const url: string;
   export default url;
 }

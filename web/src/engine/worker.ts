@@ -7,6 +7,7 @@
 import startFirst, { Lab as FirstLab } from '#first';
 import { compact, type Panel } from '../views/types.ts';
 import type { CompleteLab, FromWorker, Lab, ModelFiles, Progress, Question, ToWorker } from './protocol.ts';
+import { hasRelaxedSimd } from './relaxed.ts';
 
 /** One slice of work. */
 const SLICE_MS = 30;
@@ -109,7 +110,10 @@ function within<T>(promise: Promise<T>, limitMs: number): Promise<T> {
 async function start(message: Extract<ToWorker, { type: 'start' }>): Promise<void> {
   if (message.engine === 'complete') {
     const engine = await import('#complete');
-    await engine.default();
+    const { default: url } = await (hasRelaxedSimd()
+      ? import('#complete-relaxed-url')
+      : import('#complete-url'));
+    await engine.default(url ? { module_or_path: new URL(url, import.meta.url) } : undefined);
     const made = new engine.Lab();
     complete = made;
     lab = made;

@@ -6,15 +6,20 @@
 //! write scale w (the step size of Mamba-2); or the output reads S_{t-1} (RWKV-6). `fla/ops/gla/naive.py::naive_recurrent_gla`,
 //! `fla/ops/simple_gla/naive.py`, `mamba_ssm/modules/ssd_minimal.py`.
 //!
-//! The CPU keeps the recurrence. The GPU works in chunks: what each chunk gives by itself, the walk
+//! The CPU keeps the recurrence, four tokens at a time: what they read of the state that they find,
+//! and what they write, is one pass over it; what they read of one another is a triangle of scores.
+//! The GPU works in chunks: what each chunk gives by itself, the walk
 //! over chunks (one thread for 4 state elements), then the outputs; or all of it in one workgroup
 //! for each head and 64 columns, where that is faster ([`Crossover`]). Inside a chunk decays are
 //! sums of log-decays between two tokens, never `exp(+L)`. A few tokens are the recurrence.
+
+use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
 use fearless_simd::{Level, Simd, SimdBase, SimdFloat, dispatch};
 
 use super::simd_math::{exp, load, store};
+use super::tile::transpose;
 use crate::random::Random;
 use crate::recording::{Call, Crossover, Kernel, Params, Stage};
 
@@ -207,151 +212,301 @@ fn cpu(level: Level, params: &Params, reads: &[&[f32]], writes: &mut [&mut [f32]
     dispatch!(level, simd => scan_outer(simd, &params.unpack(), reads, writes));
 }
 
-/// Tokens that pass over one block of state columns before the next block is taken.
-const BLOCK_T: usize = 32;
+/// Tokens that pass over the state together: it is loaded and stored once for all of them.
+const TOGETHER: usize = 4;
 
-/// What a token does to the rows of a head's state, K values each: decay, write, read.
-struct Token<'a> {
-    decay: &'a [f32],
-    k: &'a [f32],
-    q: &'a [f32],
-    v: &'a [f32],
+/// Groups of tokens that pass over one block of state columns before the next block is taken.
+const GROUPS: usize = 8;
+
+/// Keys whose factors are computed together.
+const KEYS: usize = 16;
+
+/// What C tokens do to a head's state, S being what they find: the state becomes
+/// `decay S + sum_j k_j v_j^T`, and token i reads `q_i^T S` and its share of what the group writes.
+#[derive(Clone)]
+struct Group<const C: usize, const W: usize> {
+    /// For each key the W = 2 C + 1 factors of its row of the state: q of each token, with the
+    /// decays between S and the read and the output's scale; k of each token, with the decays
+    /// between the write and the end of the group and the write's scale; the decay of the group.
+    factors: Vec<[f32; W]>,
+    /// The weights with which token i reads what token j of the group writes.
+    scores: [[f32; C]; C],
+}
+
+/// The values from `at` on, KEYS at most; behind the end of `row` there are zeros.
+#[inline(always)]
+fn keys(row: &[f32], at: usize) -> [f32; KEYS] {
+    match row[at..].first_chunk() {
+        Some(full) => *full,
+        None => {
+            let mut part = [0.0; KEYS];
+            for (to, &from) in part.iter_mut().zip(&row[at..]) {
+                *to = from;
+            }
+            part
+        }
+    }
+}
+
+impl<const C: usize, const W: usize> Group<C, W> {
+    fn new(key: usize) -> Group<C, W> {
+        Group {
+            factors: vec![[0.0; W]; key.next_multiple_of(KEYS)],
+            scores: [[0.0; C]; C],
+        }
+    }
+
+    /// Fills it for the tokens from t on, which read the state before (BEFORE) or after they have
+    /// changed it. There are products of decays only: nothing is divided by one.
+    #[inline(always)]
+    fn fill<S: Simd, const BEFORE: bool>(
+        &mut self,
+        simd: S,
+        p: &ScanOuter,
+        reads: &[&[f32]],
+        (h, t): (usize, usize),
+    ) {
+        let [q, k, _, g, w] = reads else {
+            unreachable!()
+        };
+        let (heads, key, lanes) = (p.heads as usize, p.key as usize, S::f32s::LEN);
+        let column = h / (heads / p.groups as usize) * key;
+        let q: [&[f32]; C] = std::array::from_fn(|i| {
+            &q[p.q_offset as usize + (t + i) * p.q_stride as usize + column..][..key]
+        });
+        let k: [&[f32]; C] = std::array::from_fn(|i| {
+            &k[p.k_offset as usize + (t + i) * p.k_stride as usize + column..][..key]
+        });
+        let head = |i| (t + i) * heads + h;
+        let writes: [f32; C] = std::array::from_fn(|i| {
+            let w = if p.has_write_scale == 1 {
+                w[head(i)]
+            } else {
+                1.0
+            };
+            w * p.write_factor
+        });
+        let mut decays = [[0.0; KEYS]; C];
+        if p.per_key == 0 {
+            let of_token: [f32; C] = std::array::from_fn(|i| g[head(i)]);
+            decays = of_token.map(|g| {
+                let mut decay = [g; KEYS];
+                exp_keys(simd, &mut decay);
+                decay
+            });
+        }
+        let zero = S::f32s::splat(simd, 0.0);
+        let mut scores = [[zero; C]; C];
+        let mut columns = [[0.0; KEYS]; W];
+        for (b, factors) in self.factors.chunks_exact_mut(KEYS).enumerate() {
+            let at = b * KEYS;
+            let q: [[f32; KEYS]; C] = std::array::from_fn(|i| keys(q[i], at));
+            let k: [[f32; KEYS]; C] = std::array::from_fn(|i| keys(k[i], at));
+            if p.per_key == 1 {
+                for i in 0..C {
+                    decays[i] = keys(&g[head(i) * key..][..key], at);
+                    exp_keys(simd, &mut decays[i]);
+                }
+            }
+            for l in (0..KEYS).step_by(lanes) {
+                let vector = |x: &[f32; KEYS]| S::f32s::from_slice(simd, &x[l..l + lanes]);
+                let decays: [S::f32s; C] = std::array::from_fn(|i| vector(&decays[i]));
+                let q: [S::f32s; C] = std::array::from_fn(|i| vector(&q[i]) * p.scale);
+                let mut decay = S::f32s::splat(simd, 1.0);
+                for i in 0..C {
+                    let before = decay;
+                    decay *= decays[i];
+                    let until = if BEFORE { before } else { decay };
+                    (q[i] * until).store_slice(&mut columns[i][l..l + lanes]);
+                }
+                decay.store_slice(&mut columns[2 * C][l..l + lanes]);
+                for j in 0..C {
+                    let mut k = vector(&k[j]) * writes[j];
+                    if !BEFORE {
+                        scores[j][j] = q[j].mul_add(k, scores[j][j]);
+                    }
+                    for i in j + 1..C {
+                        let before = k;
+                        k *= decays[i];
+                        let until = if BEFORE { before } else { k };
+                        scores[i][j] = q[i].mul_add(until, scores[i][j]);
+                    }
+                    k.store_slice(&mut columns[C + j][l..l + lanes]);
+                }
+            }
+            let fours = W / 4 * 4;
+            for r in (0..fours).step_by(4) {
+                let rows = std::array::from_fn(|i| columns[r + i].as_slice());
+                transpose(simd, rows, &mut factors.as_flattened_mut()[r..], W);
+            }
+            for (factors, c) in factors.iter_mut().zip(0..KEYS) {
+                for r in fours..W {
+                    factors[r] = columns[r][c];
+                }
+            }
+        }
+        for i in 0..C {
+            for j in 0..=i {
+                self.scores[i][j] = scores[i][j].reduce_sum();
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn exp_keys<S: Simd>(simd: S, x: &mut [f32; KEYS]) {
+    let lanes = S::f32s::LEN;
+    for l in (0..KEYS).step_by(lanes) {
+        let row = &mut x[l..l + lanes];
+        exp(simd, S::f32s::from_slice(simd, row)).store_slice(row);
+    }
 }
 
 #[inline(always)]
 fn scan_outer<S: Simd>(simd: S, p: &ScanOuter, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
-    let [q, k, v_rows, g, w] = reads else {
-        unreachable!()
-    };
+    let t_len = p.t as usize;
+    if p.key == 0 || p.value == 0 {
+        return;
+    }
+    let together = t_len / TOGETHER * TOGETHER;
+    for h in 0..p.heads as usize {
+        scan_head::<S, TOGETHER, 9>(simd, p, reads, writes, h, 0..together);
+        scan_head::<S, 1, 3>(simd, p, reads, writes, h, together..t_len);
+    }
+}
+
+/// Tokens of one head, C at a time; their number is a multiple of C.
+#[inline(always)]
+fn scan_head<S: Simd, const C: usize, const W: usize>(
+    simd: S,
+    p: &ScanOuter,
+    reads: &[&[f32]],
+    writes: &mut [&mut [f32]],
+    h: usize,
+    tokens: Range<usize>,
+) {
     let [out, state, _] = writes else {
         unreachable!()
     };
     let (heads, key, value) = (p.heads as usize, p.key as usize, p.value as usize);
-    let (t_len, per_group) = (p.t as usize, heads / p.groups as usize);
-    let read_before = p.read_before == 1;
-    if key == 0 || value == 0 {
-        return;
-    }
-    // exp(g), k with the write's scale, q with the output's, for the tokens of a block.
-    let mut factors = vec![0.0; 3 * BLOCK_T * key];
-    let (decays, rest) = factors.split_at_mut(BLOCK_T * key);
-    let (ks, qs) = rest.split_at_mut(BLOCK_T * key);
-    for h in 0..heads {
-        let s = &mut state[h * key * value..][..key * value];
-        for first in (0..t_len).step_by(BLOCK_T) {
-            let block = first..t_len.min(first + BLOCK_T);
-            for t in block.clone() {
-                let at = (t - first) * key..(t - first + 1) * key;
-                let decay = &mut decays[at.clone()];
-                if p.per_key == 1 {
-                    let g = &g[(t * heads + h) * key..][..key];
-                    for i in (0..key).step_by(S::f32s::LEN) {
-                        store::<S>(exp(simd, load(simd, g, i)), decay, i);
-                    }
-                } else {
-                    decay.fill(exp(simd, S::f32s::splat(simd, g[t * heads + h])).as_slice()[0]);
-                }
-                let write = if p.has_write_scale == 1 {
-                    w[t * heads + h]
-                } else {
-                    1.0
-                };
-                let column = h / per_group * key;
-                let k = &k[p.k_offset as usize + t * p.k_stride as usize + column..][..key];
-                scale::<S>(simd, k, write * p.write_factor, &mut ks[at.clone()]);
-                let q = &q[p.q_offset as usize + t * p.q_stride as usize + column..][..key];
-                scale::<S>(simd, q, p.scale, &mut qs[at]);
+    let state = &mut state[h * key * value..][..key * value];
+    let mut groups = vec![Group::<C, W>::new(key); GROUPS.min(tokens.len() / C)];
+    for first in tokens.clone().step_by(GROUPS * C) {
+        let starts = (first..tokens.end.min(first + GROUPS * C)).step_by(C);
+        for (group, t) in groups.iter_mut().zip(starts.clone()) {
+            if p.read_before == 1 {
+                group.fill::<S, true>(simd, p, reads, (h, t));
+            } else {
+                group.fill::<S, false>(simd, p, reads, (h, t));
             }
-            let mut column = 0;
-            while column < value {
-                let vectors = (value - column) / S::f32s::LEN;
-                let columns = match vectors {
-                    0 => value - column,
-                    1 => S::f32s::LEN,
-                    2 | 3 => 2 * S::f32s::LEN,
-                    _ => 4 * S::f32s::LEN,
+        }
+        let mut column = 0;
+        while column < value {
+            // Sums and values of four tokens fill 8 registers for each vector: of 32 there are
+            // only with AVX-512.
+            let most = if S::f32s::LEN == 16 { 2 } else { 1 };
+            let vectors_of_pass = ((value - column) / S::f32s::LEN).min(most);
+            for (group, t) in groups.iter().zip(starts.clone()) {
+                let columns = Columns {
+                    width: value,
+                    first: column,
+                    v: &reads[2]
+                        [p.v_offset as usize + t * p.v_stride as usize + h * value + column..],
+                    v_stride: p.v_stride as usize,
+                    out: &mut out[(t * heads + h) * value + column..],
+                    out_stride: heads * value,
                 };
-                for t in block.clone() {
-                    let at = (t - first) * key..(t - first + 1) * key;
-                    let v = p.v_offset as usize + t * p.v_stride as usize + h * value + column;
-                    let token = Token {
-                        decay: &decays[at.clone()],
-                        k: &ks[at.clone()],
-                        q: &qs[at],
-                        v: &v_rows[v..v + columns],
-                    };
-                    let out = &mut out[(t * heads + h) * value + column..][..columns];
-                    match vectors {
-                        0 => step_rest(s, value, column, token, read_before, out),
-                        1 => step::<S, 1>(simd, s, value, column, token, read_before, out),
-                        2 | 3 => step::<S, 2>(simd, s, value, column, token, read_before, out),
-                        _ => step::<S, 4>(simd, s, value, column, token, read_before, out),
-                    }
+                match vectors_of_pass {
+                    0 => pass::<S, C, W, 1, false>(simd, state, group, columns),
+                    1 => pass::<S, C, W, 1, true>(simd, state, group, columns),
+                    _ => pass::<S, C, W, 2, true>(simd, state, group, columns),
                 }
-                column += columns;
             }
+            column += S::f32s::LEN * vectors_of_pass.max(1);
         }
     }
 }
 
-#[inline(always)]
-fn scale<S: Simd>(simd: S, x: &[f32], factor: f32, out: &mut [f32]) {
-    for i in (0..x.len()).step_by(S::f32s::LEN) {
-        store::<S>(load(simd, x, i) * factor, out, i);
-    }
+/// Some columns of a state, and the values and outputs of a group's tokens in them.
+struct Columns<'a> {
+    /// All columns of the state.
+    width: usize,
+    /// The first one.
+    first: usize,
+    v: &'a [f32],
+    v_stride: usize,
+    out: &'a mut [f32],
+    out_stride: usize,
 }
 
-/// One token over N vectors of columns from `column` on; the outputs stay in registers.
+/// C tokens over N vectors of columns, or over the last ones, fewer than a vector (not FULL). The
+/// outputs stay in registers.
 #[inline(always)]
-fn step<S: Simd, const N: usize>(
+fn pass<S: Simd, const C: usize, const W: usize, const N: usize, const FULL: bool>(
     simd: S,
     state: &mut [f32],
-    value: usize,
-    column: usize,
-    token: Token,
-    read_before: bool,
-    out: &mut [f32],
+    group: &Group<C, W>,
+    columns: Columns,
 ) {
     let lanes = S::f32s::LEN;
-    let v: [S::f32s; N] =
-        std::array::from_fn(|n| S::f32s::from_slice(simd, &token.v[n * lanes..][..lanes]));
-    let mut sums = [S::f32s::splat(simd, 0.0); N];
-    let factors = token.decay.iter().zip(token.k).zip(token.q);
-    for (row, ((&decay, &k), &q)) in state.chunks_exact_mut(value).zip(factors) {
-        let row = &mut row[column..column + N * lanes];
-        let decay = S::f32s::splat(simd, decay);
-        let k = S::f32s::splat(simd, k);
-        let q = S::f32s::splat(simd, q);
-        for n in 0..N {
-            let s = &mut row[n * lanes..][..lanes];
-            let old = S::f32s::from_slice(simd, s);
-            let new = k.mul_add(v[n], decay * old);
-            new.store_slice(s);
-            sums[n] = q.mul_add(if read_before { old } else { new }, sums[n]);
+    let width = if FULL {
+        N * lanes
+    } else {
+        columns.width - columns.first
+    };
+    let v: [[S::f32s; N]; C] = std::array::from_fn(|j| {
+        let v = &columns.v[j * columns.v_stride..][..width];
+        std::array::from_fn(|n| load(simd, v, n * lanes))
+    });
+    let mut sums = [[S::f32s::splat(simd, 0.0); N]; C];
+    for i in 0..C {
+        for j in 0..=i {
+            let score = S::f32s::splat(simd, group.scores[i][j]);
+            for n in 0..N {
+                sums[i][n] = score.mul_add(v[j][n], sums[i][n]);
+            }
         }
     }
-    for n in 0..N {
-        sums[n].store_slice(&mut out[n * lanes..][..lanes]);
+    let (first, end) = (columns.first, columns.first + width);
+    // Said once, so that it is not asked for every row.
+    assert!(first <= end && end <= columns.width, "columns of the state");
+    let rows = state.chunks_exact_mut(columns.width);
+    for (row, f) in rows.zip(&group.factors) {
+        let row = &mut row[first..end];
+        let old: [S::f32s; N] = std::array::from_fn(|n| {
+            if FULL {
+                S::f32s::from_slice(simd, &row[n * lanes..][..lanes])
+            } else {
+                load(simd, row, 0)
+            }
+        });
+        // All that the write needs, then all that the reads need: registers are few.
+        let decay = S::f32s::splat(simd, f[2 * C]);
+        let mut new = old.map(|s| decay * s);
+        for i in 0..C {
+            let k = S::f32s::splat(simd, f[C + i]);
+            for n in 0..N {
+                new[n] = k.mul_add(v[i][n], new[n]);
+            }
+        }
+        for n in 0..N {
+            if FULL {
+                new[n].store_slice(&mut row[n * lanes..][..lanes]);
+            } else {
+                store::<S>(new[n], row, 0);
+            }
+        }
+        for i in 0..C {
+            let q = S::f32s::splat(simd, f[i]);
+            for n in 0..N {
+                sums[i][n] = q.mul_add(old[n], sums[i][n]);
+            }
+        }
     }
-}
-
-/// [`step`] for the last columns, fewer than a vector.
-#[inline(always)]
-fn step_rest(
-    state: &mut [f32],
-    value: usize,
-    column: usize,
-    token: Token,
-    read_before: bool,
-    out: &mut [f32],
-) {
-    out.fill(0.0);
-    let factors = token.decay.iter().zip(token.k).zip(token.q);
-    for (row, ((decay, k), q)) in state.chunks_exact_mut(value).zip(factors) {
-        for ((s, v), out) in row[column..].iter_mut().zip(token.v).zip(out.iter_mut()) {
-            let old = *s;
-            *s = decay * old + k * v;
-            *out += q * if read_before { old } else { *s };
+    for (i, sums) in sums.into_iter().enumerate() {
+        let out = &mut columns.out[i * columns.out_stride..][..width];
+        for n in 0..N {
+            store::<S>(sums[n], out, n * lanes);
         }
     }
 }

@@ -6,6 +6,7 @@ use super::checkpoint::Index;
 use super::config::{Config, Tokenizer};
 use super::stack::{Stack, TextTokens};
 use super::tensors::Tensors;
+use crate::plan::TokenTables;
 
 /// The files of a model, as they lie in its folder.
 #[derive(Clone, Debug, Default)]
@@ -73,6 +74,7 @@ pub fn load_files(mut files: Files) -> Result<Stack, String> {
     let tokenizer = text_tokens(&files, &config)?;
     Ok(Stack {
         tokenizer,
+        token_tables: TokenTables::default(),
         ..build(&config, checkpoint)?
     })
 }
@@ -129,5 +131,6 @@ fn build(config: &Config, mut file: Checkpoint) -> Result<Stack, String> {
         train_context: common.train_context_length,
         reads_bytes: common.tokenizer == Tokenizer::Bytes,
         tokenizer: None,
+        token_tables: TokenTables::default(),
     })
 }

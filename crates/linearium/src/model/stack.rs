@@ -12,7 +12,7 @@ use crate::mixers::{self, Change, Mixer, Size, Taps, Weights};
 use crate::mixers::{Context, StepState};
 #[cfg(feature = "zoo")]
 use crate::plan::pruned::{Pruned, PrunedRows, Shown};
-use crate::plan::{Columns, Io, PlannedPass, Planner};
+use crate::plan::{Columns, Io, OfToken, PlannedPass, Planner, TokenTables};
 #[cfg(feature = "zoo")]
 use crate::pruning::Pruning;
 use crate::random::Random;
@@ -135,6 +135,8 @@ pub struct Stack {
     pub reads_bytes: bool,
     /// How text becomes tokens where they are not bytes, if that is known.
     pub tokenizer: Option<Box<dyn TextTokens>>,
+    /// What was computed for every token of the vocabulary.
+    pub token_tables: TokenTables,
 }
 
 /// The most logits of one recording: 64 MiB, half of what every GPU binds.
@@ -174,6 +176,7 @@ impl Stack {
             train_context: None,
             reads_bytes: true,
             tokenizer: None,
+            token_tables: TokenTables::default(),
         }
     }
 
@@ -354,7 +357,16 @@ impl Stack {
                 residual: x,
                 out: next,
             };
+            // Where tokens are dropped, rows are not those of the tokens any more.
+            p.of_token = (layer == 0 && !p.drops_tokens()).then(|| OfToken {
+                rows: p.io.u,
+                passes: p.passes.len(),
+                tokens,
+                vocab: self.vocab,
+                tables: self.token_tables.clone(),
+            });
             taps.push(block.mixer.plan(p));
+            p.of_token = None;
             #[cfg(feature = "zoo")]
             p.after_mixer(d);
             std::mem::swap(&mut x, &mut next);

@@ -100,7 +100,18 @@ impl Planner {
     }
 
     /// `out = x W^T (+ bias) (+ residual)` for declared buffers.
-    pub fn matmul(&mut self, x: Columns, [weight, bias, residual]: [BufferId; 3], out: Columns) {
+    pub fn matmul(&mut self, x: Columns, weights: [BufferId; 3], out: Columns) {
+        if !self.look_up(x, weights, out) {
+            self.push_matmul(x, weights, out);
+        }
+    }
+
+    pub(super) fn push_matmul(
+        &mut self,
+        x: Columns,
+        [weight, bias, residual]: [BufferId; 3],
+        out: Columns,
+    ) {
         self.push(
             self.product_by(weight),
             &Matmul {

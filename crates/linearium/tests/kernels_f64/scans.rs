@@ -67,7 +67,6 @@ fn check_scan_outer(
     let (want, want_state) = scan_outer_f64(&p, reads, first);
     for level in levels() {
         let what = format!("scan_outer {level:?} {p:?}");
-        let mut whole: Option<(Vec<f32>, Vec<f32>)> = None;
         for cut in rng.cuts(t) {
             let mut out = output(t * heads * value);
             let mut state = first.to_vec();
@@ -95,10 +94,6 @@ fn check_scan_outer(
             }
             assert_close(&what, &out, &want, 0.3, tolerance);
             assert_state_close(&what, &state, &want_state, 0.3, tolerance);
-            // The recurrence does the same arithmetic wherever the input is cut.
-            let (whole_out, whole_state) = whole.get_or_insert((out.clone(), state.clone()));
-            assert_eq!(*whole_out, out, "{what}");
-            assert_eq!(*whole_state, state, "{what}");
         }
     }
 }

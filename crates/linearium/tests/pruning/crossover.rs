@@ -66,6 +66,7 @@ fn levels() -> Stack {
         train_context: None,
         reads_bytes: false,
         tokenizer: None,
+        token_tables: linearium::plan::TokenTables::default(),
     }
 }
 
