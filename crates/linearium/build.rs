@@ -1,6 +1,6 @@
 //! Writes the registries: the definitions in `src/mixers/`, the list of all models with random
-//! weights, which a build with few mixers has too, so that it can say what there is, and the scores
-//! in `src/pruning/scores/`.
+//! weights, which a build with few mixers has too, so that it can say what there is, the scores in
+//! `src/pruning/scores/`, and the modules and the list of the exhibits in `src/exhibits/`.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -11,59 +11,74 @@ use std::{env, fs, io};
 const FIRST_LOAD: [&str; 5] = ["attention", "gla", "retnet", "s6", "ssd"];
 
 fn main() -> io::Result<()> {
-    let variable = |name| env::var(name).map_err(|e| io::Error::other(format!("{name}: {e}")));
-    let zoo = env::var_os("CARGO_FEATURE_ZOO").is_some();
-    let files = sources("src/mixers")?;
-    let (mut all, mut names) = (String::new(), String::new());
-    for path in &files {
-        let text = fs::read_to_string(path)?;
-        let id = field(path, &text, "id")?;
-        let name = field(path, &text, "name")?;
-        if path.file_stem().is_none_or(|stem| stem != id.as_str()) {
-            return Err(io::Error::other(format!(
-                "{} holds the mixer {id}: give the file the name of its id",
-                path.display()
-            )));
-        }
-        let _ = writeln!(names, "    (\"random-{id}\", \"Random weights: {name}\"),");
-        if zoo || FIRST_LOAD.contains(&id.as_str()) {
-            let _ = writeln!(all, "    &{id}::DEFINITION,");
-        }
-    }
-    let text = format!(
-        "/// Every mixer of this build, by id.\n\
-         pub static ALL: &[&Definition] = &[\n{all}];\n\n\
-         /// Every mixer there is, whether this build has it or not: id and label of the model\n\
-         /// that has random weights.\n\
-         pub const RANDOM_MODELS: [(&str, &str); {}] = [\n{names}];\n",
-        files.len()
-    );
     let out = variable("OUT_DIR")?;
-    fs::write(Path::new(&out).join("mixers.rs"), text)?;
-    fs::write(Path::new(&out).join("scores.rs"), scores()?)
+    let out = Path::new(&out);
+    fs::write(out.join("mixers.rs"), mixers()?)?;
+    fs::write(out.join("scores.rs"), scores()?)?;
+    fs::write(out.join("exhibits.rs"), exhibits()?)
 }
 
-/// The Rust files of a folder, in the order of their names.
-fn sources(folder: &str) -> io::Result<Vec<PathBuf>> {
-    println!("cargo::rerun-if-changed={folder}");
+fn variable(name: &str) -> io::Result<String> {
+    env::var(name).map_err(|e| io::Error::other(format!("{name}: {e}")))
+}
+
+/// The Rust files of a folder with their texts, by name; the build runs again when one changes.
+fn sources(folder: &str) -> io::Result<Vec<(PathBuf, String)>> {
+    let folder = Path::new(folder);
+    println!("cargo::rerun-if-changed={}", folder.display());
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.extension().is_some_and(|e| e == "rs") {
             println!("cargo::rerun-if-changed={}", path.display());
-            files.push(path);
+            let text = fs::read_to_string(&path)?;
+            files.push((path, text));
         }
     }
     files.sort();
     Ok(files)
 }
 
+/// That a file has the name of what it holds.
+fn named(path: &Path, what: &str, id: &str) -> io::Result<()> {
+    if path.file_stem().is_some_and(|stem| stem == id) {
+        return Ok(());
+    }
+    Err(io::Error::other(format!(
+        "{} holds the {what} {id}: give the file the name of its id",
+        path.display()
+    )))
+}
+
+fn mixers() -> io::Result<String> {
+    let zoo = env::var_os("CARGO_FEATURE_ZOO").is_some();
+    let files = sources("src/mixers")?;
+    let (mut all, mut names) = (String::new(), String::new());
+    for (path, text) in &files {
+        let id = field(path, text, "id")?;
+        let name = field(path, text, "name")?;
+        named(path, "mixer", &id)?;
+        let _ = writeln!(names, "    (\"random-{id}\", \"Random weights: {name}\"),");
+        if zoo || FIRST_LOAD.contains(&id.as_str()) {
+            let _ = writeln!(all, "    &{id}::DEFINITION,");
+        }
+    }
+    Ok(format!(
+        "/// Every mixer of this build, by id.\n\
+         pub static ALL: &[&Definition] = &[\n{all}];\n\n\
+         /// Every mixer there is, whether this build has it or not: id and label of the model\n\
+         /// that has random weights.\n\
+         pub const RANDOM_MODELS: [(&str, &str); {}] = [\n{names}];\n",
+        files.len()
+    ))
+}
+
 /// The list of the scores of token pruning: every type that `impl Score for` names.
 fn scores() -> io::Result<String> {
     let mut all = String::new();
-    for path in sources("src/pruning/scores")? {
+    for (path, text) in sources("src/pruning/scores")? {
         let module = path.file_stem().unwrap_or_default().to_string_lossy();
-        for line in fs::read_to_string(&path)?.lines() {
+        for line in text.lines() {
             let name = line.strip_prefix("impl Score for ");
             if let Some(name) = name.and_then(|name| name.strip_suffix(" {")) {
                 let _ = writeln!(all, "    &{module}::{name},");
@@ -75,6 +90,26 @@ fn scores() -> io::Result<String> {
     ))
 }
 
+fn exhibits() -> io::Result<String> {
+    let root = variable("CARGO_MANIFEST_DIR")?;
+    let (mut modules, mut all) = (String::new(), String::new());
+    for (path, text) in sources("src/exhibits")? {
+        let slug = field(&path, &text, "slug")?;
+        named(&path, "exhibit", &slug)?;
+        // What is included has no folder of its own to look for modules in.
+        let file = Path::new(&root).join(&path);
+        let _ = writeln!(
+            modules,
+            "#[path = {:?}]\npub mod {slug};",
+            file.display().to_string()
+        );
+        let _ = writeln!(all, "    &{slug}::EXHIBIT,");
+    }
+    Ok(format!(
+        "{modules}\n/// Every exhibit, by slug.\npub static ALL: &[&Exhibit] = &[\n{all}];\n"
+    ))
+}
+
 /// The text of a field of the file's `DEFINITION`.
 fn field(path: &Path, text: &str, name: &str) -> io::Result<String> {
     let start = format!("    {name}: \"");
@@ -83,7 +118,7 @@ fn field(path: &Path, text: &str, name: &str) -> io::Result<String> {
         .map(str::to_owned)
         .ok_or_else(|| {
             io::Error::other(format!(
-                "{} has no line `{start}...\",`: a mixer has a DEFINITION with an id and a name",
+                "{} has no line `{start}...\",`: a mixer has a DEFINITION with an id and a name, an exhibit an EXHIBIT with a slug",
                 path.display()
             ))
         })
