@@ -49,8 +49,8 @@ impl Flag {
 /// What was given.
 #[derive(Debug)]
 pub struct Arguments {
-    /// What stood behind the name of the command.
-    pub operand: String,
+    /// What stood behind the name of the command: one word, or as many as its operand allows.
+    pub operands: Vec<String>,
     values: BTreeMap<String, Vec<OsString>>,
 }
 
@@ -63,7 +63,7 @@ impl Arguments {
         let name = command.name;
         let flags = (command.flags)();
         let mut out = Arguments {
-            operand: String::new(),
+            operands: Vec::new(),
             values: BTreeMap::new(),
         };
         let mut given = given.peekable();
@@ -73,8 +73,12 @@ impl Arguments {
                 return Ok(None);
             }
             let Some(flag) = text.strip_prefix("--") else {
-                if command.operand.is_some() && out.operand.is_empty() {
-                    out.operand = text.into_owned();
+                if command
+                    .operand
+                    .as_ref()
+                    .is_some_and(|o| o.many || out.operands.is_empty())
+                {
+                    out.operands.push(text.into_owned());
                     continue;
                 }
                 return Err(Failure::Usage(format!(
@@ -104,22 +108,29 @@ impl Arguments {
         let Some(Operand {
             name: operand,
             choices,
+            many,
         }) = &command.operand
         else {
             return Ok(Some(out));
         };
         let choices = choices();
-        if choices.contains(&out.operand.as_str()) {
-            return Ok(Some(out));
-        }
-        let wrong = match out.operand.as_str() {
-            "" => format!("`linearium {name}` needs a {operand}"),
-            given => format!("there is no {operand} “{given}”"),
+        let unknown = out.operands.iter().find(|o| !choices.contains(&o.as_str()));
+        let wrong = match unknown {
+            Some(given) => format!("there is no {operand} “{given}”"),
+            None if out.operands.is_empty() && !many => {
+                format!("`linearium {name}` needs a {operand}")
+            }
+            None => return Ok(Some(out)),
         };
         Err(Failure::Usage(format!(
             "{wrong}: give one of {}",
             choices.join(", ")
         )))
+    }
+
+    /// The one word behind the name of the command, or nothing.
+    pub fn operand(&self) -> &str {
+        self.operands.first().map_or("", String::as_str)
     }
 
     /// The value of a flag as it was given, if it was.
@@ -194,6 +205,9 @@ fn split<'a>(flag: &'a str, argument: &OsString) -> (&'a str, Option<OsString>) 
 /// The flags of a command with what they mean.
 pub fn help(command: &Command) -> String {
     let operand = match &command.operand {
+        Some(o) if o.many => {
+            format!(" [{} ...] (any of {})", o.name, (o.choices)().join(", "))
+        }
         Some(o) => format!(" {} (one of {})", o.name, (o.choices)().join(", ")),
         None => String::new(),
     };

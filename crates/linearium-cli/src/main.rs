@@ -4,11 +4,14 @@ mod arguments;
 mod backend;
 mod bench;
 mod canary;
+mod claims;
+mod exhibit;
 mod files;
 mod generate;
 mod logits;
 mod mixers;
 mod models;
+mod picture;
 mod probe;
 mod safetensors;
 mod scaling;
@@ -61,6 +64,8 @@ struct Operand {
     name: &'static str,
     /// What it may be.
     choices: fn() -> Vec<&'static str>,
+    /// True if there may be any number of them, also none.
+    many: bool,
 }
 
 static COMMANDS: &[Command] = &[
@@ -76,6 +81,7 @@ static COMMANDS: &[Command] = &[
         operand: Some(Operand {
             name: "PANEL",
             choices: probe::panels,
+            many: false,
         }),
         about: "Writes what a panel of the lab draws: the same numbers as on the page.",
         flags: probe::flags,
@@ -108,6 +114,28 @@ static COMMANDS: &[Command] = &[
         about: "Compares all mixers: state, decay, what each can erase, reach, measured time.",
         flags: mixers::flags,
         run: mixers::run,
+    },
+    Command {
+        name: "exhibit",
+        operand: Some(Operand {
+            name: "SLUG",
+            choices: exhibit::slugs,
+            many: false,
+        }),
+        about: "Runs a paper: the same views and numbers as on its page.",
+        flags: exhibit::flags,
+        run: exhibit::run,
+    },
+    Command {
+        name: "claims",
+        operand: Some(Operand {
+            name: "SLUG",
+            choices: exhibit::slugs,
+            many: true,
+        }),
+        about: "Measures what the papers claim; status 1 if one that must hold here does not.",
+        flags: claims::flags,
+        run: claims::run,
     },
     Command {
         name: "canary",

@@ -102,8 +102,8 @@ struct Written<'a> {
 pub fn run(arguments: &Arguments) -> Outcome {
     let (_, panel) = PANELS
         .iter()
-        .find(|p| p.0 == arguments.operand)
-        .ok_or_else(|| Failure::Usage(format!("there is no panel {}", arguments.operand)))?;
+        .find(|p| p.0 == arguments.operand())
+        .ok_or_else(|| Failure::Usage(format!("there is no panel {}", arguments.operand())))?;
     let mut sources = vec![Source::new(
         arguments.required("model", "a folder, or random-ssd")?,
     )?];
@@ -308,7 +308,7 @@ async fn finish(lab: &mut Lab<LabHost>, panel: &str) -> Outcome {
 }
 
 /// Prints the summary and the tables.
-fn print(panel: &Panel) -> Outcome {
+pub fn print(panel: &Panel) -> Outcome {
     say(&panel.summary)?;
     for entry in &panel.provenance.interventions {
         say(&format!("with {entry}"))?;

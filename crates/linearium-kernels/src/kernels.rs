@@ -17,6 +17,8 @@ pub mod matmul;
 #[cfg(feature = "zoo")]
 pub mod matmul_half;
 #[cfg(feature = "zoo")]
+pub mod matmul_l_mul;
+#[cfg(feature = "zoo")]
 pub mod mix;
 #[cfg(feature = "zoo")]
 pub mod normalise;
@@ -67,6 +69,8 @@ pub static ALL: &[&Kernel] = &[
     &matmul::KERNEL,
     #[cfg(feature = "zoo")]
     &matmul_half::KERNEL,
+    #[cfg(feature = "zoo")]
+    &matmul_l_mul::KERNEL,
     #[cfg(feature = "zoo")]
     &mix::KERNEL,
     #[cfg(feature = "zoo")]

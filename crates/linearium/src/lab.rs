@@ -3,6 +3,8 @@
 //!
 //! The page's worker, the command line and the tests all drive this one thing.
 
+#[cfg(feature = "zoo")]
+mod exhibits;
 mod host;
 mod input;
 #[cfg(feature = "zoo")]
@@ -15,6 +17,8 @@ use std::rc::Rc;
 
 use serde::Serialize;
 
+#[cfg(feature = "zoo")]
+pub use exhibits::Rest;
 pub use host::{CPU_CHECK, CPU_REPORT, CPU_SEGMENT, CPU_SEGMENT_PRODUCTS, CpuHost, Host};
 #[cfg(feature = "zoo")]
 pub use measured::{Measured, ReachAtStart, TimePerToken};

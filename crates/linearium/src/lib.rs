@@ -6,6 +6,12 @@
 mod by_id;
 #[cfg(feature = "zoo")]
 pub mod catalogue;
+#[cfg(feature = "zoo")]
+pub mod exhibit;
+#[cfg(feature = "zoo")]
+pub mod exhibits;
+#[cfg(feature = "zoo")]
+pub mod formats;
 pub mod lab;
 pub mod mixers;
 pub mod model;

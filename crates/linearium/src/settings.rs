@@ -86,7 +86,8 @@ pub struct Choice {
     pub label: &'static str,
 }
 
-const fn choice(id: &'static str, label: &'static str) -> Choice {
+/// An allowed value.
+pub const fn choice(id: &'static str, label: &'static str) -> Choice {
     Choice { id, label }
 }
 
@@ -402,8 +403,26 @@ pub static PROPERTIES: &[Property] = &[
 ///
 /// Only values that differ from the default are held, so that equality is equality of states and
 /// a link is as short as can be.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Settings(ById<String>);
+#[derive(Clone, Debug)]
+pub struct Settings {
+    list: &'static [Property],
+    values: ById<String>,
+}
+
+impl Default for Settings {
+    /// The settings of the lab, all at their defaults.
+    fn default() -> Settings {
+        Settings::of(PROPERTIES)
+    }
+}
+
+impl PartialEq for Settings {
+    fn eq(&self, other: &Settings) -> bool {
+        self.values == other.values
+    }
+}
+
+impl Eq for Settings {}
 
 /// The property with this id.
 pub fn property(id: &str) -> Option<&'static Property> {
@@ -481,19 +500,32 @@ fn shorten(value: &str) -> String {
 }
 
 impl Settings {
+    /// All at their defaults, for a list of properties: the lab's, or an exhibit's.
+    pub fn of(list: &'static [Property]) -> Settings {
+        Settings {
+            list,
+            values: ById::default(),
+        }
+    }
+
+    /// The property with this id.
+    pub fn property(&self, id: &str) -> Option<&'static Property> {
+        self.list.iter().find(|p| p.id == id)
+    }
+
     /// The value of `id` for run A (`b.<id>` for run B), its default if nothing was said.
     ///
     /// # Panics
     /// If `id` is not the id of a property: that is a mistake in the program, not in its input.
     pub fn get(&self, id: &str) -> &str {
-        if let Some(value) = self.0.get(id) {
+        if let Some(value) = self.values.get(id) {
             return value;
         }
         let plain = id.strip_prefix("b.").unwrap_or(id);
         if plain != id {
             return self.get(plain);
         }
-        property(plain).expect("a setting in the list").default
+        self.property(plain).expect("a setting in the list").default
     }
 
     /// A whole-number setting.
@@ -508,13 +540,13 @@ impl Settings {
 
     /// True if run B differs from run A, so that two runs are compared.
     pub fn compares(&self) -> bool {
-        self.0.iter().any(|(id, _)| id.starts_with("b."))
+        self.values.iter().any(|(id, _)| id.starts_with("b."))
     }
 
     /// The settings of one run alone: of run B with its own values in the places of run A's.
     pub fn run(&self, b: bool) -> Settings {
-        let mut out = Settings::default();
-        for p in PROPERTIES {
+        let mut out = Settings::of(self.list);
+        for p in self.list {
             let id = if b {
                 format!("b.{}", p.id)
             } else {
@@ -522,7 +554,7 @@ impl Settings {
             };
             let value = self.get(&id);
             if value != p.default {
-                out.0.insert(p.id, value.to_owned());
+                out.values.insert(p.id, value.to_owned());
             }
         }
         out
@@ -532,7 +564,7 @@ impl Settings {
     /// says what is wrong and what is possible.
     pub fn set(&mut self, id: &str, value: &str) -> Result<(), String> {
         let plain = id.strip_prefix("b.").unwrap_or(id);
-        let Some(p) = property(plain) else {
+        let Some(p) = self.property(plain) else {
             return Err(format!("there is no setting {}", shorten(id)));
         };
         if plain != id && !p.comparable {
@@ -547,9 +579,9 @@ impl Settings {
             self.get(plain)
         };
         if value == base {
-            self.0.remove(id);
+            self.values.remove(id);
         } else {
-            self.0.insert(id, value);
+            self.values.insert(id, value);
         }
         Ok(())
     }
@@ -557,7 +589,12 @@ impl Settings {
     /// Reads the query part of a URL (with or without `?`). What cannot be used is left at its
     /// default and named in a sentence. Bounded: at most 64 keys and 16 KiB are read.
     pub fn from_query(query: &str) -> (Settings, Vec<String>) {
-        let mut settings = Settings::default();
+        Settings::read(PROPERTIES, query)
+    }
+
+    /// The same for any list of properties.
+    pub fn read(list: &'static [Property], query: &str) -> (Settings, Vec<String>) {
+        let mut settings = Settings::of(list);
         let mut notices = Vec::new();
         let query = query.strip_prefix('?').unwrap_or(query);
         if query.len() > 16 * 1024 {
@@ -584,7 +621,7 @@ impl Settings {
         for (k, v) in a.into_iter().chain(b) {
             if let Err(sentence) = settings.set(&k, &v) {
                 let kept = k.strip_prefix("b.").unwrap_or(&k);
-                match property(kept) {
+                match settings.property(kept) {
                     Some(_) => notices.push(format!(
                         "{sentence}; {} is used instead",
                         shorten(settings.get(&k))
@@ -599,7 +636,7 @@ impl Settings {
     /// The query part of a URL, without `?`; empty if every value is the default.
     pub fn to_query(&self) -> String {
         let mut out = String::new();
-        for (k, v) in self.0.iter() {
+        for (k, v) in self.values.iter() {
             if !out.is_empty() {
                 out.push('&');
             }

@@ -7,6 +7,7 @@ mod bench_setup;
 mod build;
 mod check;
 mod licence;
+mod new;
 mod process;
 mod serve;
 mod setup;
@@ -25,6 +26,7 @@ usage: cargo xtask COMMAND
   serve [--port N] [--no-open]   set up, build the wasm and the page, and serve it
   test [STAGE...] [FILTER...]    run every test there is, or some: native, gpu, wasm, browser
   check                          format, lints, types, licences and advisories, size budget
+  new exhibit SLUG               the two files of an exhibit, which pass the suite as they are
   size                           gzipped size of the wasm and of the first load, against its budget
   bench [CASE...] [--rounds N] [--seconds S] [--json FILE]
                                  our code against its peers in the same run, as ratios,
@@ -55,6 +57,7 @@ fn dispatch(arguments: &[String]) -> Outcome<()> {
         "check" => check::run(&tree, rest),
         "size" => size::run(&tree, rest),
         "bench" => bench::run(&tree, rest),
+        "new" => new::run(&tree, rest),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
             Ok(())
