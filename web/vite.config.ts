@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { join } from 'node:path';
 import { defineConfig } from 'vite';
 import { content } from './build/content.ts';
-import { engineFiles, preloadWasm, properties } from './build/engine.ts';
+import { engineFiles, exhibits, preloadWasm, properties } from './build/engine.ts';
 
 const root = fileURLToPath(new URL('.', import.meta.url)).replace(/\/$/, '');
 
@@ -10,11 +10,16 @@ const root = fileURLToPath(new URL('.', import.meta.url)).replace(/\/$/, '');
 export default defineConfig(({ mode }) => {
   const gallery = mode === 'gallery';
   const engine = engineFiles(root, gallery);
-  const pages = ['index', gallery ? 'gallery' : 'mixers'];
+  const pages = gallery ? ['index', 'gallery'] : ['index', 'mixers', 'exhibits'];
   return {
     root,
     base: './',
-    plugins: [content(join(root, 'content/lab')), properties(root, gallery), preloadWasm()],
+    plugins: [
+      content(join(root, 'content/lab')),
+      properties(root, gallery),
+      exhibits(root, gallery),
+      preloadWasm(),
+    ],
     resolve: {
       alias: [
         { find: '#first-url', replacement: engine.firstUrl },

@@ -3,18 +3,27 @@
  * font is needed to read a formula. A file has a title on its first line and sections by `##`.
  */
 import { readdirSync, readFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { Marked, type Tokens } from 'marked';
 import temml from 'temml';
 import type { Plugin } from 'vite';
 
 const ID = 'virtual:content';
 
+/** `\sym{id}{TeX}` is a symbol that lights up with its control and has a live value. */
+const SYMBOL = { '\\sym': '\\class{sym sym-#1}{#2}' };
+
 /** Formulas become MathML; the TeX stays with them as an annotation that can be copied. */
 function mathExtensions(file: string) {
   const render = (tex: string, displayMode: boolean): string => {
     try {
-      return temml.renderToString(tex, { displayMode, annotate: true, throwOnError: true });
+      return temml.renderToString(tex, {
+        displayMode,
+        annotate: true,
+        throwOnError: true,
+        trust: ({ command }) => command === '\\class',
+        macros: { ...SYMBOL },
+      });
     } catch (error) {
       throw new Error(`${file}: the formula ${tex} is not TeX: ${(error as Error).message}`, {
         cause: error,
@@ -63,6 +72,12 @@ export function sectionsOf(
   return { title, sections };
 }
 
+/** A link to other settings of an exhibit stands in its words as `(?bits=3)`, without the name. */
+function linked(source: string, file: string): string {
+  if (basename(dirname(file)) !== 'exhibits') return source;
+  return source.replaceAll('](?', `](?exhibit=${basename(file, '.md')}&`);
+}
+
 export function content(directory: string): Plugin {
   return {
     name: 'linearium-content',
@@ -83,7 +98,7 @@ export function content(directory: string): Plugin {
     },
     transform(source, id) {
       if (!id.endsWith('.md')) return undefined;
-      const { title, sections } = sectionsOf(source, basename(id));
+      const { title, sections } = sectionsOf(linked(source, id), basename(id));
       const code = `export const title = ${JSON.stringify(title)};\nexport default ${JSON.stringify(sections)};`;
       return { code, map: null };
     },

@@ -5,6 +5,7 @@ import { pathToFileURL } from 'node:url';
 import type { Plugin } from 'vite';
 
 const PROPERTIES = 'virtual:properties';
+const EXHIBITS = 'virtual:exhibits';
 
 export interface EngineFiles {
   /** Module with the verbs of the engine that the page opens with. */
@@ -50,6 +51,25 @@ export function properties(root: string, gallery: boolean): Plugin {
       };
       engine.initSync({ module: readFileSync(join(pkg, 'linearium_first_bg.wasm')) });
       return `export default ${JSON.stringify(engine.Lab.properties())};`;
+    },
+  };
+}
+
+/** The exhibits as the complete engine declares them, put into their page when it is built. */
+export function exhibits(root: string, gallery: boolean): Plugin {
+  return {
+    name: 'linearium-exhibits',
+    resolveId: (id) => (id === EXHIBITS ? `\0${EXHIBITS}` : undefined),
+    async load(id) {
+      if (id !== `\0${EXHIBITS}`) return undefined;
+      if (gallery) return 'export default [];';
+      const pkg = join(root, '../pkg');
+      const engine = (await import(pathToFileURL(join(pkg, 'linearium.js')).href)) as {
+        initSync(options: { module: Uint8Array }): unknown;
+        Lab: { exhibits(): unknown };
+      };
+      engine.initSync({ module: readFileSync(join(pkg, 'linearium_bg.wasm')) });
+      return `export default ${JSON.stringify(engine.Lab.exhibits())};`;
     },
   };
 }

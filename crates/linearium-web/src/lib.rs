@@ -14,6 +14,10 @@ use std::rc::Rc;
 #[cfg(feature = "complete")]
 use js_sys::Promise;
 use js_sys::{Error, Reflect};
+#[cfg(feature = "complete")]
+use linearium::exhibit::Pending;
+#[cfg(feature = "complete")]
+use linearium::exhibits::ALL;
 #[cfg(not(feature = "complete"))]
 use linearium::lab::CpuHost as LabHost;
 use linearium::model::config::Config;
@@ -24,7 +28,7 @@ use linearium_gpu::LabHost;
 use serde::Serialize;
 use wasm_bindgen::prelude::{JsCast, JsValue, wasm_bindgen};
 #[cfg(feature = "complete")]
-use wasm_bindgen_futures::future_to_promise;
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
 /// The version of the crate, as the page shows it.
 #[wasm_bindgen]
@@ -72,6 +76,9 @@ pub struct Lab {
     /// Set when the GPU has passed its self-check, until the lab has been told.
     #[cfg(feature = "complete")]
     gpu_passed: Rc<Cell<bool>>,
+    /// Counts the exhibits that are not wanted any more: a run that sees it change ends.
+    #[cfg(feature = "complete")]
+    dropped: Rc<Cell<usize>>,
 }
 
 #[wasm_bindgen]
@@ -87,6 +94,8 @@ impl Lab {
             incoming: None,
             #[cfg(feature = "complete")]
             gpu_passed: Rc::default(),
+            #[cfg(feature = "complete")]
+            dropped: Rc::default(),
         }
     }
 
@@ -275,9 +284,112 @@ impl Lab {
         ))
     }
 
+    /// All exhibits as they are declared: an array of `Exhibit`.
+    pub fn exhibits() -> JsValue {
+        object(&ALL)
+    }
+
+    /// One run of an exhibit; gives an `Answer`. a [`Dropper`] ends it.
+    ///
+    /// # Errors
+    /// An `Error` with one sentence: there is no such exhibit, the run is not wanted any more, or the
+    /// back end failed.
+    pub async fn exhibit(&mut self, slug: &str, query: &str) -> Result<JsValue, JsValue> {
+        if self.gpu_passed.take() {
+            self.lab.gpu_is_ready();
+        }
+        let rest = self.rest();
+        let answer = self.lab.exhibit(slug, query, &rest).await;
+        Ok(object(&answer.map_err(error)?))
+    }
+
+    /// Files that a claim needs before it can be measured: an array of `Need`.
+    ///
+    /// # Errors
+    /// An `Error` with one sentence: there is no such exhibit or claim.
+    #[wasm_bindgen(js_name = claimNeeds)]
+    pub fn claim_needs(&self, slug: &str, claim: &str) -> Result<JsValue, JsValue> {
+        Ok(object(&self.lab.claim_needs(slug, claim).map_err(error)?))
+    }
+
+    /// Measures a claim on the CPU or the GPU of this device; gives a `Checked`.
+    ///
+    /// # Errors
+    /// As [`Lab::exhibit`].
+    #[wasm_bindgen(js_name = checkClaim)]
+    pub async fn check_claim(
+        &mut self,
+        slug: &str,
+        claim: &str,
+        gpu: bool,
+    ) -> Result<JsValue, JsValue> {
+        if self.gpu_passed.take() {
+            self.lab.gpu_is_ready();
+        }
+        let rest = self.rest();
+        let checked = self.lab.check_claim(slug, claim, gpu, &rest).await;
+        Ok(object(&checked.map_err(error)?))
+    }
+
+    /// What ends the run of an exhibit at its next rest, also while it goes on.
+    #[wasm_bindgen(js_name = exhibitDropper)]
+    pub fn exhibit_dropper(&self) -> Dropper {
+        Dropper(self.dropped.clone())
+    }
+
     /// A hook for tests: the device is lost, as when a driver is reset.
     #[wasm_bindgen(js_name = loseGpu)]
     pub fn lose_gpu(&self) {
         self.host.lose_gpu();
+    }
+}
+
+#[cfg(feature = "complete")]
+impl Lab {
+    /// A turn of the event loop, after which a run that is not wanted any more ends.
+    fn rest(&self) -> impl Fn() -> Pending<'static, ()> + use<> {
+        let (dropped, begun) = (self.dropped.clone(), self.dropped.get());
+        move || {
+            let dropped = dropped.clone();
+            Box::pin(async move {
+                turn().await;
+                if dropped.get() == begun {
+                    return Ok(());
+                }
+                Err("something newer is wanted".to_owned())
+            })
+        }
+    }
+}
+
+/// A turn of the event loop; at once where there is no timer.
+#[cfg(feature = "complete")]
+async fn turn() {
+    let promise = Promise::new(&mut |resolve, _| {
+        let global = js_sys::global();
+        let timer = Reflect::get(&global, &JsValue::from_str("setTimeout"))
+            .and_then(|timer| timer.dyn_into::<js_sys::Function>());
+        let started = timer.and_then(|timer| timer.call1(&global, &resolve));
+        if started.is_err() {
+            // Nobody to tell if that fails too: the promise then waits for nothing.
+            let _ = resolve.call0(&JsValue::UNDEFINED);
+        }
+    });
+    // It is never rejected.
+    let _ = JsFuture::from(promise).await;
+}
+
+/// Ends runs of exhibits while the lab is busy with them.
+#[cfg(feature = "complete")]
+#[wasm_bindgen]
+pub struct Dropper(Rc<Cell<usize>>);
+
+#[cfg(feature = "complete")]
+#[wasm_bindgen]
+impl Dropper {
+    /// Whatever runs now is not wanted any more.
+    #[wasm_bindgen(js_name = drop)]
+    pub fn drop_now(&self) {
+        self.0.set(self.0.get() + 1);
     }
 }

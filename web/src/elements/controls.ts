@@ -83,6 +83,9 @@ export class LinControls extends LitElement {
       .setting {
         margin: 0 0 0.75rem;
       }
+      .setting.lit {
+        box-shadow: -4px 0 0 var(--run-b);
+      }
       .setting:last-child {
         margin-bottom: 0;
       }
@@ -323,6 +326,8 @@ export class LinControls extends LitElement {
   @property({ attribute: false }) facts?: Facts | null;
   @property({ type: Boolean }) compare = false;
   @property({ type: Boolean }) playing = false;
+  /** Id of the control that a symbol lights up. */
+  @property() lit = '';
   @state() private helpOpen: ReadonlySet<string> = new Set();
   private readonly wide = matchMedia('(min-width: 900px)').matches;
 
@@ -450,7 +455,7 @@ export class LinControls extends LitElement {
   }
 
   private interventionTemplate(p: RangeProperty): TemplateResult {
-    return html`<div class="setting">
+    return html`<div class=${this.settingClass(p)} data-setting=${p.id}>
       ${this.runs(p).map((b, i) => {
         const key = b ? `b.${p.id}` : p.id;
         const now = this.value(p, b);
@@ -491,6 +496,10 @@ export class LinControls extends LitElement {
     </div>`;
   }
 
+  private settingClass(p: Property): string {
+    return p.id === this.lit ? 'setting lit' : 'setting';
+  }
+
   private helpButton(p: Property): TemplateResult | typeof nothing {
     if (!p.help) return nothing;
     const open = this.helpOpen.has(p.id);
@@ -517,7 +526,7 @@ export class LinControls extends LitElement {
     if (p.group === 'intervene' && p.type !== 'choice' && p.type !== 'text')
       return this.interventionTemplate(p);
     if (p.type === 'choice') {
-      return html`<div class="setting">
+      return html`<div class=${this.settingClass(p)} data-setting=${p.id}>
         <div class="head"><span class="name">${p.label}</span>${this.helpButton(p)}</div>
         ${this.helpTemplate(p)}
         ${this.runs(p).map(
@@ -531,7 +540,7 @@ export class LinControls extends LitElement {
       </div>`;
     }
     if (p.type === 'text') {
-      return html`<div class="setting">
+      return html`<div class=${this.settingClass(p)} data-setting=${p.id}>
         <div class="head"><label for=${p.id}>${p.label}</label>${this.helpButton(p)}</div>
         ${this.helpTemplate(p)}
         <textarea
@@ -545,7 +554,7 @@ export class LinControls extends LitElement {
       </div>`;
     }
     const big = p.id === 'context';
-    return html`<div class="setting ${big ? 'big' : ''}">
+    return html`<div class="${this.settingClass(p)} ${big ? 'big' : ''}" data-setting=${p.id}>
       ${this.runs(p).map((b) => {
         const { field, slider } = this.rangeTemplate(p, b);
         const bounds = this.bounded(p);
@@ -580,13 +589,25 @@ export class LinControls extends LitElement {
     </button>`;
   }
 
+  /** The lab's groups, then those that an exhibit has beside them, under their own names. */
+  private get groups(): { id: string; title: string }[] {
+    const own = new Set(this.properties.map((p) => p.group).filter((id) => !GROUPS.some((g) => g.id === id)));
+    const named = [...own].map((id) => ({ id, title: id.charAt(0).toUpperCase() + id.slice(1) }));
+    const present = GROUPS.filter((g) => this.properties.some((p) => p.group === g.id));
+    return [...named, ...present];
+  }
+
+  private opens(id: string, index: number): boolean {
+    return this.properties.some((p) => FIRST_GROUPS.has(p.group)) ? FIRST_GROUPS.has(id) : index === 0;
+  }
+
   protected override render(): TemplateResult {
-    return html`${GROUPS.map(({ id, title }) => {
+    return html`${this.groups.map(({ id, title }, i) => {
       const members = this.properties.filter((p) => p.group === id && this.matters(p));
       if (members.length === 0) return nothing;
       const set = members.filter((p) => [p.id, `b.${p.id}`].some((key) => this.values.has(key))).length;
       return html`<section aria-label=${title}>
-        <details ?open=${this.wide || FIRST_GROUPS.has(id)}>
+        <details ?open=${this.wide || this.opens(id, i)}>
           <summary>${title}${set > 0 ? html`<span class="count">${set} changed</span>` : nothing}</summary>
           ${members.map((p) => this.settingTemplate(p))}
           <slot name=${id}></slot>

@@ -184,6 +184,8 @@ export class LinPanel extends LitElement {
   /** What stands in the place of the views while there are none. */
   @property() waiting = 'Calculating …';
   @property({ type: Boolean }) low = false;
+  /** Its words stand elsewhere on the page. */
+  @property({ type: Boolean }) wordless = false;
 
   @state() private words?: Record<string, string>;
 
@@ -216,7 +218,12 @@ export class LinPanel extends LitElement {
       ['Source', p.source],
       ['Tolerance', p.tolerance],
       ['Self-check', p.selfCheck],
-      ['Covers', `${formatNumber(p.coveredTokens)} of ${formatNumber(p.contextTokens)} tokens`],
+      [
+        'Covers',
+        p.contextTokens > 0
+          ? `${formatNumber(p.coveredTokens)} of ${formatNumber(p.contextTokens)} tokens`
+          : '',
+      ],
       [
         'Interventions',
         p.interventions.length > 0 ? p.interventions.map((i) => html`<div>${i}</div>`) : 'none',
@@ -231,6 +238,23 @@ export class LinPanel extends LitElement {
               <dd>${value}</dd>`,
         )}
     </dl>`;
+  }
+
+  private wordsTemplate(): TemplateResult {
+    return html`<details @toggle=${this.loadWords}>
+      <summary>Formula</summary>
+      <div class="words">
+        ${
+          this.words
+            ? Object.entries(this.words).map(
+                ([id, text]) =>
+                  html`<h3>${SECTION_TITLES[id] ?? id}</h3>
+                    ${unsafeHTML(text)}`,
+              )
+            : 'Loading …'
+        }
+      </div>
+    </details>`;
   }
 
   /** Text and tables take the whole width; the last of an odd number of pictures over positions does too. */
@@ -275,20 +299,7 @@ export class LinPanel extends LitElement {
           : html`<div class="empty ${this.low ? 'low' : ''}">${this.waiting}</div>`
       }
       <div class="about">
-        <details @toggle=${this.loadWords}>
-          <summary>Formula</summary>
-          <div class="words">
-            ${
-              this.words
-                ? Object.entries(this.words).map(
-                    ([id, text]) =>
-                      html`<h3>${SECTION_TITLES[id] ?? id}</h3>
-                        ${unsafeHTML(text)}`,
-                  )
-                : 'Loading …'
-            }
-          </div>
-        </details>
+        ${this.wordless ? nothing : this.wordsTemplate()}
         ${
           panel
             ? html`<details>

@@ -479,7 +479,9 @@ export class LinView extends LitElement {
   };
 
   private async export(kind: 'svg' | 'png' | 'csv'): Promise<void> {
-    const link = location.pathname.replace(/[^/]*$/, '') + (this.link ? `?${this.link}` : '');
+    // The link of an exhibit names its page.
+    const query = this.link.includes('?') || !this.link ? this.link : `?${this.link}`;
+    const link = location.pathname.replace(/[^/]*$/, '') + query;
     const name = fileName(this.view, this.panel, this.link, kind);
     if (kind === 'csv') {
       save(new Blob([csvOf(this.view, this.panel, link)], { type: 'text/csv' }), name);

@@ -10,8 +10,10 @@
 import wasmUrl from '#first-url';
 import type { Panel } from '../views/types.ts';
 import type {
+  Checked,
   Configured,
   EngineKind,
+  ExhibitAnswer,
   FromWorker,
   Measured,
   MixerRow,
@@ -301,6 +303,32 @@ export class EngineClient {
     return this.ask({ verb: 'measure-mixer', id, gpu }) as Promise<Measured>;
   }
 
+  /** One run of an exhibit, with the files that it needs. */
+  async exhibit(slug: string, query: string): Promise<ExhibitAnswer> {
+    const question: Question = { verb: 'exhibit', slug, query };
+    const first = (await this.ask(question)) as ExhibitAnswer;
+    if (first.panel || first.needs.length === 0) return first;
+    await Promise.all(first.needs.map((need) => this.answer(need)));
+    return (await this.ask(question)) as ExhibitAnswer;
+  }
+
+  /** The run of an exhibit that goes on is not wanted any more: its promise is rejected. */
+  dropExhibit(): void {
+    this.send({ type: 'drop-exhibit' });
+  }
+
+  async checkClaim(slug: string, claim: string, gpu: boolean): Promise<Checked> {
+    const needs = (await this.ask({ verb: 'claim-needs', slug, claim })) as Need[];
+    await Promise.all(needs.map((need) => this.answer(need)));
+    return (await this.ask({ verb: 'check-claim', slug, claim, gpu })) as Checked;
+  }
+
+  /** Starts the GPU of a complete engine that is not asked for a run of the lab. */
+  wantGpu(): void {
+    this.gpu = true;
+    this.send({ type: 'want-gpu' });
+  }
+
   private ask(question: Question): Promise<unknown> {
     const ticket = (this.tickets += 1);
     return new Promise((resolve, reject) => {
@@ -469,6 +497,7 @@ export class EngineClient {
     }
     this.listener.told(`The engine stopped (${why}) and was started again with the same settings.`);
     this.start();
+    if (this.query === undefined && this.gpu && !withoutGpu) this.wantGpu();
     this.tellAgain(this.gpu && !withoutGpu);
   }
 }

@@ -141,13 +141,104 @@ export interface Measured {
   time: { backend: string; usPerToken: number };
 }
 
+/** A published statement and how it is measured. */
+export interface Claim {
+  id: string;
+  statement: string;
+  source: string;
+  measured: string;
+  scale: string;
+  /** An open end is `null`. */
+  expected: [number | null, number | null];
+  unit: string;
+  tolerance: string;
+  reproducible: boolean;
+  why: string;
+}
+
+export interface Checked {
+  exhibit: string;
+  claim: string;
+  value: number | null;
+  words: string;
+  holds: boolean;
+  backend: string;
+  ms: number;
+  command: string;
+}
+
+/** A symbol of the equations, which carry it as the class `sym-<id>`. */
+export interface Symbol {
+  id: string;
+  letter: string;
+  meaning: string;
+  unit: string;
+  /** Id of the control that it lights up with, or empty. */
+  control: string;
+}
+
+/** What a learner does in a step of a tour. */
+export type Act =
+  | { type: 'mark'; symbol: string; min: number; max: number; log: boolean }
+  | { type: 'draw'; view: string; series: string }
+  | { type: 'find'; symbol: string; low: number; high: number };
+
+export interface Step {
+  ask: string;
+  settings: string;
+  act: Act;
+  reveal: string;
+}
+
+/** A paper that runs, as `crates/linearium/src/exhibit.rs` declares it. */
+export interface Exhibit {
+  slug: string;
+  title: string;
+  see: string;
+  paper: { arxiv: string; year: number; authors: string; title: string };
+  controls: Property[];
+  symbols: Symbol[];
+  claims: Claim[];
+  tour: Step[];
+  formula: string;
+  source: string;
+  tolerance: string;
+}
+
+/** The live value of a symbol: its words where it is no number, `null` where it is not finite. */
+export interface LiveValue {
+  symbol: string;
+  value: number | null;
+  words: string;
+}
+
+/** One run of an exhibit. */
+export interface ExhibitAnswer {
+  query: string;
+  notices: string[];
+  needs: Need[];
+  panel: Panel | null;
+  values: LiveValue[];
+  idle: { control: string; why: string }[];
+}
+
 /** What the engine can be asked for beside the panels. */
-export type Question = { verb: 'mixer'; id: string } | { verb: 'measure-mixer'; id: string; gpu: boolean };
+export type Question =
+  | { verb: 'mixer'; id: string }
+  | { verb: 'measure-mixer'; id: string; gpu: boolean }
+  | { verb: 'exhibit'; slug: string; query: string }
+  | { verb: 'claim-needs'; slug: string; claim: string }
+  | { verb: 'check-claim'; slug: string; claim: string; gpu: boolean };
 
 /** What only the complete engine has. */
 export interface CompleteLab extends Lab {
   mixer(id: string): Promise<MixerRow>;
   measureMixer(id: string, gpu: boolean): Promise<Measured>;
+  exhibit(slug: string, query: string): Promise<ExhibitAnswer>;
+  claimNeeds(slug: string, claim: string): Need[];
+  checkClaim(slug: string, claim: string, gpu: boolean): Promise<Checked>;
+  /** Ends the run of an exhibit at its next rest; may be used while the lab is busy. */
+  exhibitDropper(): { drop(): void };
   startGpu(): Promise<string>;
   loseGpu(): void;
 }
@@ -168,6 +259,10 @@ export type ToWorker =
   | { type: 'lose-gpu' }
   | { type: 'report'; ticket: number }
   | { type: 'ask'; ticket: number; question: Question }
+  /** The run of an exhibit that goes on is not wanted any more. */
+  | { type: 'drop-exhibit' }
+  /** The complete engine starts its GPU without waiting for settings of the lab. */
+  | { type: 'want-gpu' }
   /** The panels sent last are on screen. */
   | { type: 'drawn' }
   /** The panels that are in sight, by id: while settings change only these are sent. */

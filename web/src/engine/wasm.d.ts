@@ -8,8 +8,8 @@ declare module '#first' {
 }
 /** The complete engine: the GPU and every mixer. */
 declare module '#complete' {
-  import type { CompleteLab, Property } from './protocol.ts';
-  export const Lab: { new (): CompleteLab; properties(): Property[] };
+  import type { CompleteLab, Exhibit, Property } from './protocol.ts';
+  export const Lab: { new (): CompleteLab; properties(): Property[]; exhibits(): Exhibit[] };
   export default function init(): Promise<unknown>;
 }
 declare module '#first-url' {
@@ -21,6 +21,12 @@ declare module 'virtual:properties' {
   /** The settings as the engine declared them when this page was built; empty if it was not there. */
   const properties: Property[];
   export default properties;
+}
+declare module 'virtual:exhibits' {
+  import type { Exhibit } from './protocol.ts';
+  /** The exhibits as the engine declared them when this page was built, by slug. */
+  const exhibits: Exhibit[];
+  export default exhibits;
 }
 declare module 'virtual:content' {
   /** The panels that have words, in reading order. */

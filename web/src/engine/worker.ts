@@ -41,6 +41,8 @@ class NoAnswer extends Error {}
 let lab: Lab | undefined;
 /** The same lab, if it is the complete one. */
 let complete: CompleteLab | undefined;
+/** Ends the run of an exhibit in the midst of it. */
+let dropper: { drop(): void } | undefined;
 let generation = 0;
 let query = '';
 /** Something that the lab is asked for between two slices of work, and who waits for it. */
@@ -112,6 +114,7 @@ async function start(message: Extract<ToWorker, { type: 'start' }>): Promise<voi
     await engine.default();
     const made = new engine.Lab();
     complete = made;
+    dropper = made.exhibitDropper();
     lab = made;
     post({ type: 'ready', properties: engine.Lab.properties() });
     if (message.gpu) startGpu(made);
@@ -137,11 +140,22 @@ function configure(message: Extract<ToWorker, { type: 'configure' }>): void {
 }
 
 /** Asked of the complete engine alone. */
-function answer(question: Question): Promise<unknown> {
-  if (!complete) return Promise.reject(new Error('only the complete engine knows the mixers'));
-  return question.verb === 'mixer'
-    ? complete.mixer(question.id)
-    : complete.measureMixer(question.id, question.gpu);
+async function answer(question: Question): Promise<unknown> {
+  if (!complete) throw new Error('only the complete engine knows the mixers and the exhibits');
+  switch (question.verb) {
+    case 'mixer':
+      return complete.mixer(question.id);
+    case 'measure-mixer':
+      return complete.measureMixer(question.id, question.gpu);
+    case 'exhibit':
+      return complete
+        .exhibit(question.slug, question.query)
+        .then((told) => ({ ...told, panel: told.panel && compact(told.panel).panel }));
+    case 'claim-needs':
+      return Promise.resolve(complete.claimNeeds(question.slug, question.claim));
+    case 'check-claim':
+      return complete.checkClaim(question.slug, question.claim, question.gpu);
+  }
 }
 
 /** Asks the lab for something when it is free: it takes one call at a time. */
@@ -155,6 +169,8 @@ function whenFree(run: () => void): Promise<void> {
 /** The model is there: its facts are known now, and with them what of the settings fits it. */
 function tellModel(id: string, description: string): void {
   post({ type: 'model', id, description });
+  // A page of an exhibit gives models without asking for a run of the lab.
+  if (generation === 0) return;
   post({ type: 'configured', generation, configured: lab!.configure(query) });
   working = true;
 }
@@ -223,7 +239,7 @@ async function handle(message: Message): Promise<void> {
       return;
     case 'text':
       lab!.provideText(message.id, message.bytes);
-      working = true;
+      working = generation > 0;
       return;
     case 'measure':
       lab!.measureRecall(message.samples);
@@ -254,6 +270,10 @@ async function handle(message: Message): Promise<void> {
     case 'sight':
       sight = new Set(message.panels);
       return;
+    case 'want-gpu':
+      if (complete && !gpuTried) startGpu(complete);
+      return;
+    case 'drop-exhibit':
     case 'drawn':
     case 'ping':
       return;
@@ -383,6 +403,10 @@ scope.onmessage = (event: MessageEvent<ToWorker>) => {
   // Answered here and not in the queue: a pong says that the thread turns, not that work is done.
   if (event.data.type === 'ping') {
     post({ type: 'pong' });
+    return;
+  }
+  if (event.data.type === 'drop-exhibit') {
+    dropper?.drop();
     return;
   }
   if (event.data.type === 'drawn') drawing = false;

@@ -102,7 +102,7 @@ export function svgOf(view: View, panel: Panel, link: string): string {
   const foot = wrap(
     [
       `Linearium · ${p.backend}`,
-      `${p.coveredTokens} of ${p.contextTokens} tokens`,
+      ...(p.contextTokens > 0 ? [`${p.coveredTokens} of ${p.contextTokens} tokens`] : []),
       ...p.interventions,
       link,
     ].join(' · '),

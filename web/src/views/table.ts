@@ -109,7 +109,7 @@ export function csvOf(view: View, panel: Panel, link: string): string {
     `settings: ${link}`,
     `back end: ${p.backend}; tolerance: ${p.tolerance}; self-check: ${p.selfCheck}`,
     `formula: ${p.formula} (${p.source})`,
-    `covers ${p.coveredTokens} of ${p.contextTokens} tokens`,
+    ...(p.contextTokens > 0 ? [`covers ${p.coveredTokens} of ${p.contextTokens} tokens`] : []),
     ...p.interventions.map((i) => `intervention: ${i}`),
     ...('rule' in view && view.rule ? [`cells: ${view.rule}`] : []),
   ];

@@ -410,12 +410,10 @@ fn run<'a>(settings: &'a Settings, bench: &'a Bench<'a>) -> Pending<'a, Shown> {
             "What a gain becomes",
             Drawing::Lines(effective_gains(product, gain)),
         );
-        let effective = if !breaks {
-            gain
-        } else if product.offset {
-            effective_log2(gain, product.bits).exp2()
+        let effective = if breaks {
+            acting(product, gain)
         } else {
-            (2.0 * gain - 2.0).exp2()
+            gain
         };
         shown.value("gain", gain);
         shown.value("effective", effective);
@@ -554,31 +552,41 @@ fn errors_by_bits(product: Product, pairs: &Pairs, [e4m3, e5m2]: [f64; 2]) -> Li
     }
 }
 
+/// The gain that acts: for the adder the closed form with the bits that are kept, for the equation
+/// what one step makes of states of all mantissas, averaged.
+fn acting(product: Product, gain: f64) -> f64 {
+    let kept = f64::from(product.reduced(gain as f32));
+    match product.variant {
+        Variant::Adder if product.offset => effective_log2(kept, product.bits).exp2(),
+        Variant::Adder => (2.0 * kept - 2.0).exp2(),
+        Variant::Formula => one_step(product, gain),
+    }
+}
+
+/// What one step makes of states of all mantissas, averaged in logarithms.
+fn one_step(product: Product, gain: f64) -> f64 {
+    let logs = (0..64).map(|i| {
+        let h = 1.0 + (f64::from(i) + 0.5) / 64.0;
+        (f64::from(product.of(gain as f32, h as f32)) / h).log2()
+    });
+    (logs.sum::<f64>() / 64.0).exp2()
+}
+
 fn effective_gains(product: Product, gain: f64) -> Lines {
     let gains = || (0..=200).map(|i| 0.5 + 0.5 * f64::from(i) / 200.0);
-    let offset = if product.offset {
-        2f64.powi(-(offset_exponent(product.bits) as i32))
-    } else {
-        0.0
-    };
-    // What a step makes of a state, averaged over states of all mantissas.
-    let mean = |a: f64| {
-        let logs = (0..64).map(|i| {
-            let h = 1.0 + (f64::from(i) + 0.5) / 64.0;
-            (f64::from(product.of(a as f32, h as f32)) / h).log2()
-        });
-        (logs.sum::<f64>() / 64.0).exp2()
-    };
-    let closed = |a: f64| (2.0 * a - 2.0 + offset).exp2();
     Lines {
         x: axis("gain a", "", Scale::Linear),
         y: axis("gain that acts", "", Scale::Linear),
         series: vec![
             series("exact", gains().map(|a| (a, a)), false),
-            series("adder, closed form", gains().map(|a| (a, closed(a))), false),
             series(
-                "L-Mul as set, one step",
-                gains().map(|a| (a, mean(a))),
+                "one step, averaged over states",
+                gains().map(|a| (a, one_step(product, a))),
+                false,
+            ),
+            series(
+                "L-Mul as set",
+                gains().map(|a| (a, acting(product, a))),
                 true,
             ),
         ],

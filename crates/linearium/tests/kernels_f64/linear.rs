@@ -1,6 +1,7 @@
 //! Kernels that move and mix columns: matmul, causal_conv, rms_norm, embed, rotary.
 
-use linearium::kernels::{causal_conv, embed, matmul, matmul_half, rms_norm, rotary};
+use linearium::formats::l_mul;
+use linearium::kernels::{causal_conv, embed, matmul, matmul_half, matmul_l_mul, rms_norm, rotary};
 
 use crate::harness::{
     LENGTHS, ROUNDING, Rng, assert_close, assert_state_close, call, levels, output,
@@ -443,6 +444,58 @@ fn rotary_equals_f64() {
                 call(&rotary::KERNEL, level, &p, &[&x, &angles], &mut [&mut out]);
                 // Two products and a sum.
                 assert_close("rotary", &out, &want, 0.3, 3.0 * ROUNDING);
+            }
+        }
+    }
+}
+
+/// The words of the kernel against the definition at the level of bits, sums in f64.
+#[test]
+fn matmul_l_mul_equals_its_definition() {
+    let mut rng = Rng::new(21);
+    for t in LENGTHS {
+        for (k, n, flags) in [(1, 1, 0), (17, 5, 1), (64, 3, 2), (9, 12, 3), (0, 4, 0)] {
+            let (own, formula) = (flags & 1 == 1, flags & 2 == 2);
+            let (stride, offset) = (k + rng.below(5), rng.below(4));
+            let p = matmul_l_mul::MatmulLMul {
+                t: t as u32,
+                n: n as u32,
+                k: k as u32,
+                x_stride: stride as u32,
+                x_offset: offset as u32,
+                w_stride: if own { (n * k) as u32 } else { 0 },
+                offset: l_mul::offset_word(1 + rng.below(7) as u32),
+                formula: formula.into(),
+            };
+            let x = rng.rows(t, k, stride, offset);
+            let w = rng.values(n * k * if own { t.max(1) } else { 1 }, -2.0, 2.0);
+            let variant = if formula {
+                l_mul::Variant::Formula
+            } else {
+                l_mul::Variant::Adder
+            };
+            let (mut want, mut size) = (Vec::new(), Vec::new());
+            for row in 0..t {
+                for c in 0..n {
+                    let products = (0..k).map(|i| {
+                        let w = w[row * p.w_stride as usize + c * k + i];
+                        let product =
+                            l_mul::multiply(x[offset + row * stride + i], w, p.offset, variant);
+                        f64::from(product)
+                    });
+                    want.push(products.clone().sum::<f64>());
+                    size.push(products.map(f64::abs).sum::<f64>());
+                }
+            }
+            for level in levels() {
+                let mut out = [output(t * n)];
+                call(&matmul_l_mul::KERNEL, &p, level, &[&x, &w], &mut out);
+                for (i, want) in want.iter().enumerate() {
+                    // Products are the same words; sums of k of them are rounded k times.
+                    let most = size[i] * k as f64 * ROUNDING;
+                    let got = f64::from(out[0][i]);
+                    assert!((got - want).abs() <= most, "t={t} k={k}: {got} for {want}");
+                }
             }
         }
     }

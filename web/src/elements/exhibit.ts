@@ -1,0 +1,540 @@
+/**
+ * `<linearium-exhibit name="l_mul">`: one paper. Controls, symbols, claims and tour are what Rust
+ * declares; the words are Markdown. Its state is the query of the address.
+ */
+import { css, html, LitElement, nothing, type PropertyValues, type TemplateResult } from 'lit';
+import { customElement, property, state } from 'lit/decorators.js';
+import { unsafeHTML } from 'lit/directives/unsafe-html.js';
+import exhibits from 'virtual:exhibits';
+import { EngineClient, type EngineListener } from '../engine/client.ts';
+import type { Exhibit, ExhibitAnswer, LiveValue, Need } from '../engine/protocol.ts';
+import { Cursor } from '../views/cursor.ts';
+import { formatNumber } from '../views/format.ts';
+import type { Theme } from '../views/palette.ts';
+import type { Panel } from '../views/types.ts';
+import './claim-ledger.ts';
+import type { SettingDetail } from './controls.ts';
+import './controls.ts';
+import { exhibitStyles } from './exhibit-styles.ts';
+import './exhibit-tour.ts';
+import { labStyles } from './lab-styles.ts';
+import './panel.ts';
+import { base, tokens } from './styles.ts';
+
+const files = import.meta.glob<{ default: Record<string, string> }>('../../content/exhibits/*.md');
+
+/** A run that goes on for so long is ended when a newer one is wanted. */
+const DROP_MS = 400;
+/** Work that takes no longer than this needs no sign of it. */
+const PATIENCE_MS = 400;
+/** Browsers refuse more than about 200 changes of the address within 30 seconds. */
+const ADDRESS_MS = 200;
+
+@customElement('linearium-exhibit')
+export class LineariumExhibit extends LitElement implements EngineListener {
+  static override styles = [
+    base,
+    tokens,
+    labStyles,
+    exhibitStyles,
+    css`
+      main {
+        display: grid;
+        gap: 0.9rem;
+        grid-template-columns: minmax(0, 1fr);
+      }
+      .title {
+        padding: 0.2rem 0.2rem 0;
+      }
+      .title h2 {
+        font-size: 1.7rem;
+      }
+      .title p {
+        max-width: 80ch;
+      }
+      .formulas {
+        display: grid;
+        gap: 0.8rem 2rem;
+        grid-template-columns: minmax(0, 1fr);
+      }
+      @media (min-width: 1200px) {
+        .formulas {
+          grid-template-columns: minmax(0, 1.5fr) minmax(16rem, 1fr);
+        }
+      }
+      .words {
+        font-size: 0.94rem;
+        line-height: 1.65;
+        max-width: 76ch;
+      }
+      .words p,
+      .words ul {
+        margin: 0.5rem 0;
+      }
+      .words ul {
+        padding-left: 1.2rem;
+      }
+      .words .formula {
+        overflow-x: auto;
+        padding: 0.4rem 0;
+      }
+      .words a {
+        overflow-wrap: anywhere;
+      }
+      .sym {
+        cursor: default;
+        border-bottom: 1px dotted var(--line-strong);
+      }
+      .sym.lit,
+      .values .lit {
+        background: var(--tint-b);
+        color: var(--run-b);
+      }
+      .values {
+        margin: 0;
+        font-size: 0.86rem;
+        display: grid;
+        grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr));
+        gap: 0 1.2rem;
+        align-content: start;
+      }
+      .values > div {
+        display: grid;
+        grid-template-columns: 4.2rem minmax(0, 1fr);
+        gap: 0 0.5rem;
+        padding: 0.22rem 0.3rem;
+        border-bottom: 1px solid var(--line);
+        border-radius: 3px;
+      }
+      .values dt {
+        font-style: italic;
+        font-family: var(--serif);
+        overflow-wrap: anywhere;
+      }
+      .values dd {
+        margin: 0;
+        overflow-wrap: anywhere;
+      }
+      .values b {
+        font-weight: 600;
+      }
+      .values small {
+        display: block;
+        color: var(--quiet);
+        font-size: 0.92em;
+        line-height: 1.35;
+      }
+      .hidden-views {
+        background: var(--sunken);
+        color: var(--quiet);
+        padding: 2.5rem 1rem;
+        text-align: center;
+        border-radius: 8px;
+      }
+      .idle {
+        font-size: 0.8rem;
+        color: var(--quiet);
+        margin-top: 0.8rem;
+        display: grid;
+        gap: 0.3rem;
+      }
+      .back {
+        font-size: 0.86rem;
+      }
+    `,
+  ];
+
+  /** Slug of the exhibit. */
+  @property() name = '';
+  @property() theme: Theme = 'light';
+
+  @state() private values = new URLSearchParams();
+  @state() private answer?: ExhibitAnswer;
+  @state() private words: Record<string, string> = {};
+  @state() private busy = false;
+  @state() private notices: { text: string; alarm: boolean }[] = [];
+  @state() private gpuOk?: boolean;
+  @state() private gpuReport = '';
+  /** Id of the control whose symbols are lit. */
+  @state() private litControl = '';
+  /** Id of the symbol that is lit. */
+  @state() private litSymbol = '';
+  /** What a step of the tour asks for is not shown. */
+  @state() private veiled: { symbol?: string; view?: string } = {};
+
+  readonly engine = new EngineClient(this, 'complete');
+  private readonly cursor = new Cursor();
+  private running = false;
+  private again = false;
+  private begunAt = 0;
+  private patience?: ReturnType<typeof setTimeout>;
+  private addressTimer?: ReturnType<typeof setTimeout>;
+  private addressAt = 0;
+  private push = false;
+
+  override connectedCallback(): void {
+    super.connectedCallback();
+    addEventListener('popstate', this.onHistory);
+    this.engine.start();
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    removeEventListener('popstate', this.onHistory);
+    clearTimeout(this.addressTimer);
+    clearTimeout(this.patience);
+    this.engine.stop();
+  }
+
+  private get exhibit(): Exhibit | undefined {
+    return exhibits.find((e) => e.slug === this.name);
+  }
+
+  override willUpdate(changes: PropertyValues<this>): void {
+    if (!changes.has('name')) return;
+    this.readAddress();
+    this.answer = undefined;
+    const load = files[`../../content/exhibits/${this.name}.md`];
+    void load?.().then((words) => (this.words = words.default));
+    this.run();
+  }
+
+  override updated(): void {
+    const symbols = this.exhibit?.symbols ?? [];
+    const lit = new Set(
+      symbols
+        .filter((s) => s.id === this.litSymbol || (this.litControl && s.control === this.litControl))
+        .map((s) => `sym-${s.id}`),
+    );
+    for (const element of this.renderRoot.querySelectorAll('.words .sym'))
+      element.classList.toggle(
+        'lit',
+        [...element.classList].some((name) => lit.has(name)),
+      );
+  }
+
+  // State: the link and the engine.
+
+  private readonly onHistory = (): void => {
+    this.readAddress();
+    this.run();
+  };
+
+  private readAddress(): void {
+    const values = new URLSearchParams(location.search);
+    values.delete('exhibit');
+    this.values = values;
+  }
+
+  private get link(): string {
+    const rest = this.values.toString();
+    return `exhibits.html?exhibit=${this.name}${rest ? `&${rest}` : ''}`;
+  }
+
+  private writeAddress(): void {
+    const write = (): void => {
+      this.addressAt = performance.now();
+      const rest = this.values.toString();
+      const link = `${location.pathname}?exhibit=${this.name}${rest ? `&${rest}` : ''}${location.hash}`;
+      if (link === `${location.pathname}${location.search}${location.hash}`) return;
+      if (this.push) history.pushState(null, '', link);
+      else history.replaceState(null, '', link);
+      this.push = false;
+    };
+    clearTimeout(this.addressTimer);
+    const wait = this.push ? 0 : ADDRESS_MS - (performance.now() - this.addressAt);
+    if (wait <= 0) write();
+    else this.addressTimer = setTimeout(write, wait);
+  }
+
+  private apply(values: URLSearchParams, commit: boolean): void {
+    this.push ||= commit;
+    this.values = values;
+    this.run();
+  }
+
+  private readonly onSetting = (event: CustomEvent<SettingDetail>): void => {
+    const { key, value, commit } = event.detail;
+    const values = new URLSearchParams(this.values);
+    values.set(key, value);
+    this.apply(values, commit);
+  };
+
+  /** A link in the words that leads to other settings of this exhibit. */
+  private readonly onWords = (event: Event): void => {
+    const click = event as MouseEvent;
+    const link = click.composedPath().find((e) => e instanceof HTMLAnchorElement);
+    if (!link || click.ctrlKey || click.metaKey || click.shiftKey || click.button !== 0) return;
+    const target = new URL(link.href);
+    if (target.pathname !== location.pathname || target.searchParams.get('exhibit') !== this.name) return;
+    click.preventDefault();
+    target.searchParams.delete('exhibit');
+    this.apply(new URLSearchParams(target.searchParams), true);
+    this.renderRoot.querySelector('lin-panel')?.scrollIntoView({ block: 'nearest' });
+  };
+
+  /** Asks for a run; while one goes on, for the newest settings after it. */
+  private run(): void {
+    if (this.values.get('backend') === 'gpu' && this.gpuOk === undefined) this.engine.wantGpu();
+    if (this.running) {
+      this.again = true;
+      if (performance.now() - this.begunAt > DROP_MS) this.engine.dropExhibit();
+      return;
+    }
+    void this.runNow();
+  }
+
+  private async runNow(): Promise<void> {
+    this.running = true;
+    this.begunAt = performance.now();
+    clearTimeout(this.patience);
+    this.patience = setTimeout(() => (this.busy = true), PATIENCE_MS);
+    const { name } = this;
+    const asked = this.values.toString();
+    // A claim that is being measured gives way.
+    this.engine.dropExhibit();
+    try {
+      const answer = await this.engine.exhibit(name, asked);
+      if (name === this.name) this.take(answer, asked);
+    } catch (error) {
+      if (!this.again) this.tell((error as Error).message, true);
+    }
+    this.running = false;
+    clearTimeout(this.patience);
+    this.busy = false;
+    if (!this.again) return;
+    this.again = false;
+    void this.runNow();
+  }
+
+  private take(answer: ExhibitAnswer, asked: string): void {
+    this.answer = answer;
+    if (asked === this.values.toString() && answer.query !== asked)
+      this.values = new URLSearchParams(answer.query);
+    this.writeAddress();
+    // While the GPU is made the CPU answers.
+    const waits = this.values.get('backend') === 'gpu' && this.gpuOk === undefined;
+    for (const notice of answer.notices) if (!waits) this.tell(notice, false);
+  }
+
+  private tell(text: string, alarm: boolean): void {
+    this.notices = [...this.notices.filter((n) => n.text !== text).slice(-5), { text, alarm }];
+  }
+
+  // What the engine says.
+
+  gpu(ok: boolean, report: string): void {
+    this.gpuOk = ok;
+    this.gpuReport = report;
+    if (!ok) this.tell(`${report} The exhibit goes on with the CPU.`, false);
+    this.run();
+  }
+
+  fileWanted(kind: Need['kind']): void {
+    this.tell(`The exhibit needs a ${kind} that is not among the files of this page.`, true);
+  }
+
+  failed(sentence: string): void {
+    this.tell(sentence, true);
+  }
+
+  told(sentence: string): void {
+    this.tell(sentence, false);
+    if (!this.running) this.run();
+  }
+
+  /** The lab itself does not run on this page. */
+  ready(): void {}
+  configured(): void {}
+  panels(): void {}
+  progress(): void {}
+  reading(): void {}
+
+  // What is on screen.
+
+  private readonly onPoint = (event: Event): void => {
+    for (const target of event.composedPath()) {
+      if (!(target instanceof HTMLElement)) continue;
+      const { setting } = target.dataset;
+      if (setting === undefined) continue;
+      this.litControl = setting;
+      this.litSymbol = '';
+      return;
+    }
+    this.litControl = '';
+  };
+
+  private readonly onSymbol = (event: Event): void => {
+    const element = event.composedPath().find((e) => e instanceof Element && e.classList.contains('sym'));
+    const name = element && [...(element as Element).classList].find((c) => c.startsWith('sym-'));
+    this.light(name?.slice('sym-'.length) ?? '');
+  };
+
+  private light(symbol: string): void {
+    this.litSymbol = symbol;
+    this.litControl = this.exhibit?.symbols.find((s) => s.id === symbol)?.control ?? '';
+  }
+
+  private valueText({ symbol, value, words }: LiveValue, unit: string): TemplateResult {
+    if (this.veiled.symbol === symbol) return html`<b>?</b>`;
+    const text = words || formatNumber(value);
+    return html`<b>${text}</b>${unit && !words ? ` ${unit}` : nothing}`;
+  }
+
+  private valuesTemplate(exhibit: Exhibit): TemplateResult {
+    const values = this.answer?.values ?? [];
+    return html`<dl class="values" aria-label="Live values">
+      ${exhibit.symbols.map((s) => {
+        const value = values.find((v) => v.symbol === s.id);
+        const lit = s.id === this.litSymbol || (s.control !== '' && s.control === this.litControl);
+        return html`<div
+          class=${lit ? 'lit' : ''}
+          data-symbol=${s.id}
+          @pointerenter=${() => this.light(s.id)}
+          @pointerleave=${() => this.light('')}
+        >
+          <dt>${s.letter}</dt>
+          <dd>${value ? this.valueText(value, s.unit) : nothing}<small>${s.meaning}</small></dd>
+        </div>`;
+      })}
+    </dl>`;
+  }
+
+  private section(id: string, title: string): TemplateResult | typeof nothing {
+    const text = this.words[id];
+    if (!text) return nothing;
+    return html`<section class="card">
+      <h2>${title}</h2>
+      <div class="words" @click=${this.onWords} @pointerover=${this.onSymbol}>${unsafeHTML(text)}</div>
+    </section>`;
+  }
+
+  private get shownPanel(): Panel | undefined {
+    const panel = this.answer?.panel ?? undefined;
+    if (!panel || !this.veiled.view) return panel;
+    return { ...panel, views: panel.views.filter((v) => v.id !== this.veiled.view) };
+  }
+
+  private controlsTemplate(exhibit: Exhibit): TemplateResult {
+    return html`<aside class="rail no-print" aria-label="Controls">
+      <lin-controls
+        .properties=${exhibit.controls}
+        .values=${this.values}
+        .lit=${this.litControl}
+        @setting=${this.onSetting}
+        @pointerover=${this.onPoint}
+        @pointerleave=${this.onPoint}
+        @focusin=${this.onPoint}
+      ></lin-controls>
+      ${
+        this.answer && this.answer.idle.length > 0
+          ? html`<div class="idle">
+              ${this.answer.idle.map(({ control, why }) => {
+                const label = exhibit.controls.find((p) => p.id === control)?.label ?? control;
+                return html`<p>${label} does not act here: ${why}.</p>`;
+              })}
+            </div>`
+          : nothing
+      }
+    </aside>`;
+  }
+
+  private statusTemplate(): TemplateResult {
+    const backend = this.answer?.panel?.provenance.backend;
+    const wanted = this.values.get('backend') === 'gpu';
+    const check = this.gpuOk
+      ? 'GPU self-check passed'
+      : wanted && this.gpuOk === undefined
+        ? 'starting the GPU …'
+        : '';
+    return html`<div class="status">
+      <span class="backend"><i class=${backend ? 'on' : ''}></i>${backend ?? 'starting the engine …'}</span>
+      <span class="check" title=${this.gpuReport}>${check}</span>
+      <span class="work" ?hidden=${!this.busy}><progress aria-label="Working"></progress> working</span>
+    </div>`;
+  }
+
+  private noticesTemplate(): TemplateResult {
+    return html`<div class="notices" role="status" aria-live="polite">
+      ${this.notices.map(
+        (n) =>
+          html`<p class=${n.alarm ? 'alarm' : ''}>
+            <span>${n.text}</span>
+            <button
+              class="plain no-print"
+              @click=${() => (this.notices = this.notices.filter((o) => o !== n))}
+            >
+              <span aria-hidden="true">✕</span><span class="hidden-text">Dismiss: ${n.text}</span>
+            </button>
+          </p>`,
+      )}
+    </div>`;
+  }
+
+  private readonly onTourSettings = (event: CustomEvent<string>): void => {
+    const values = new URLSearchParams(event.detail);
+    const backend = this.values.get('backend');
+    if (backend) values.set('backend', backend);
+    this.apply(values, true);
+  };
+
+  protected override render(): TemplateResult | typeof nothing {
+    const exhibit = this.exhibit;
+    if (!exhibit) return html`<p class="card">There is no exhibit “${this.name}”.</p>`;
+    const { paper } = exhibit;
+    const panel = this.shownPanel;
+    return html`<div class="body">
+      ${this.controlsTemplate(exhibit)}
+      <main>
+        <div class="title">
+          <p class="back no-print"><a href="./exhibits.html">All papers</a></p>
+          <h2>${exhibit.title}</h2>
+          <p>${exhibit.see}</p>
+          <p class="quiet">
+            ${paper.authors}: ${paper.title} (${paper.year}),
+            <a href="https://arxiv.org/abs/${paper.arxiv}" rel="noreferrer">arXiv ${paper.arxiv}</a>
+          </p>
+          ${this.statusTemplate()}
+        </div>
+        ${this.noticesTemplate()}
+        <lin-exhibit-tour
+          class="no-print"
+          .steps=${exhibit.tour}
+          .symbols=${exhibit.symbols}
+          .answer=${this.answer}
+          .theme=${this.theme}
+          @tour-settings=${this.onTourSettings}
+          @tour-hides=${(e: CustomEvent<{ symbol?: string; view?: string }>) => (this.veiled = e.detail)}
+        ></lin-exhibit-tour>
+        <lin-panel
+          wordless
+          data-panel=${exhibit.slug}
+          .name=${exhibit.slug}
+          .heading=${exhibit.title}
+          .panel=${panel}
+          .cursor=${this.cursor}
+          .theme=${this.theme}
+          .link=${this.link}
+          .waiting=${'Calculating …'}
+        ></lin-panel>
+        <section class="card">
+          <h2>Equations</h2>
+          <div class="formulas">
+            <div class="words equations" @pointerover=${this.onSymbol}>
+              ${unsafeHTML(this.words['equations'] ?? '')}
+            </div>
+            ${this.valuesTemplate(exhibit)}
+          </div>
+        </section>
+        ${this.section('idea', 'The idea')} ${this.section('what-to-try', 'What to try')}
+        <lin-claim-ledger
+          .exhibit=${exhibit}
+          .engine=${this.engine}
+          .gpu=${this.values.get('backend') === 'gpu' && this.gpuOk === true}
+        ></lin-claim-ledger>
+        ${this.section('paper-and-measurement', 'Paper and measurement')}
+        ${this.section('references', 'References')}
+      </main>
+    </div>`;
+  }
+}
