@@ -410,11 +410,7 @@ fn run<'a>(settings: &'a Settings, bench: &'a Bench<'a>) -> Pending<'a, Shown> {
             "What a gain becomes",
             Drawing::Lines(effective_gains(product, gain)),
         );
-        let effective = if breaks {
-            acting(product, gain)
-        } else {
-            gain
-        };
+        let effective = if breaks { acting(product, gain) } else { gain };
         shown.value("gain", gain);
         shown.value("effective", effective);
         if product.offset {

@@ -259,10 +259,16 @@ impl WholeGrid {
     /// Notes the passes: the scan that ends with the state of the whole grid, and one that reads
     /// this state for every token and writes nothing.
     pub fn plan(&self, p: &mut Planner, [q, logits, v]: [Columns; 3]) -> Columns {
+        let [share, log_decay] = p.running_softmax(logits);
+        self.plan_shares(p, [q, share, log_decay, v])
+    }
+
+    /// The same with what [`Planner::running_softmax`] gave, both perhaps turned by [`MdLrpe`]:
+    /// `[T, H, K]` each with the K of this shape.
+    pub fn plan_shares(&self, p: &mut Planner, [q, share, log_decay, v]: [Columns; 4]) -> Columns {
         let Shape {
             heads, key, value, ..
         } = self.shape;
-        let [share, log_decay] = p.running_softmax(logits);
         let scan = OuterScan {
             q,
             k: share,

@@ -3,14 +3,22 @@
 mod suite;
 mod words;
 
+use std::time::Instant;
+
 use linearium::lab::Host;
 use linearium::player::CpuPlayer;
 use linearium::recording::Layout;
 
-/// A host whose clock stands still, so that two runs give the same to the last digit.
-struct Still;
+/// A host whose clock stands still, so that two runs give the same to the last digit, or goes, for
+/// claims about times.
+#[derive(Clone, Copy)]
+struct Cpu {
+    since: Option<Instant>,
+}
 
-impl Host for Still {
+const STILL: Cpu = Cpu { since: None };
+
+impl Host for Cpu {
     type Player = CpuPlayer;
     async fn player(&self, gpu: bool, layout: Layout) -> Result<CpuPlayer, String> {
         assert!(!gpu, "no GPU was said to be ready");
@@ -20,7 +28,7 @@ impl Host for Still {
         256
     }
     fn now_ms(&self) -> f64 {
-        0.0
+        self.since.map_or(0.0, |s| s.elapsed().as_secs_f64() * 1e3)
     }
     fn self_check(&self) -> String {
         String::new()
@@ -34,22 +42,23 @@ fn declarations_fit_together() {
 
 #[test]
 fn a_run_shows_what_is_declared() {
-    suite::a_run_shows_what_is_declared(|| Still);
+    suite::a_run_shows_what_is_declared(|| STILL);
 }
 
 #[test]
 fn controls_act_or_say_why_not() {
-    suite::controls_act_or_say_why_not(|| Still);
+    suite::controls_act_or_say_why_not(|| STILL);
 }
 
 #[test]
 fn claims_hold_or_say_why_not() {
-    suite::claims_hold_or_say_why_not(|| Still, false);
+    let since = Some(Instant::now());
+    suite::claims_hold_or_say_why_not(|| Cpu { since }, false);
 }
 
 #[test]
 fn tours_can_be_walked() {
-    suite::tours_can_be_walked(|| Still);
+    suite::tours_can_be_walked(|| STILL);
 }
 
 #[test]
@@ -59,7 +68,7 @@ fn a_run_that_is_not_wanted_any_more_ends() {
 
 #[test]
 fn what_is_not_there_is_said_in_a_sentence() {
-    suite::what_is_not_there_is_said_in_a_sentence(|| Still);
+    suite::what_is_not_there_is_said_in_a_sentence(|| STILL);
 }
 
 #[test]

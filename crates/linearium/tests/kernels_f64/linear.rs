@@ -488,12 +488,12 @@ fn matmul_l_mul_equals_its_definition() {
                 }
             }
             for level in levels() {
-                let mut out = [output(t * n)];
-                call(&matmul_l_mul::KERNEL, &p, level, &[&x, &w], &mut out);
+                let mut out = output(t * n);
+                call(&matmul_l_mul::KERNEL, level, &p, &[&x, &w], &mut [&mut out]);
                 for (i, want) in want.iter().enumerate() {
                     // Products are the same words; sums of k of them are rounded k times.
                     let most = size[i] * k as f64 * ROUNDING;
-                    let got = f64::from(out[0][i]);
+                    let got = f64::from(out[i]);
                     assert!((got - want).abs() <= most, "t={t} k={k}: {got} for {want}");
                 }
             }
