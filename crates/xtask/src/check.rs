@@ -5,7 +5,7 @@ use crate::build;
 use crate::process::{self, Outcome};
 use crate::setup;
 use crate::size;
-use crate::tree::Tree;
+use crate::tree::{self, Tree};
 use std::time::Instant;
 
 type Step = (&'static str, fn(&Tree) -> Outcome<()>);
@@ -63,7 +63,14 @@ pub fn run(tree: &Tree, arguments: &[String]) -> Outcome<()> {
 
 fn format(tree: &Tree) -> Outcome<()> {
     process::run(process::cargo(tree.root()).args(["fmt", "--all", "--check"]))
-        .map_err(|error| format!("{error}: `cargo fmt --all` mends it"))
+        .map_err(|error| format!("{error}: `cargo fmt --all` mends it"))?;
+    // The build declares these modules, so `cargo fmt` does not know of them.
+    let mut rustfmt = process::in_directory("rustfmt", tree.root());
+    rustfmt.args(["--edition", "2024", "--check"]);
+    let files = tree::files(&tree.at("crates/linearium/src/exhibits"), &[])?;
+    process::run(rustfmt.args(files)).map_err(|error| {
+        format!("{error}: `rustfmt --edition 2024 crates/linearium/src/exhibits/*.rs` mends it")
+    })
 }
 
 fn clippy(tree: &Tree) -> Outcome<()> {

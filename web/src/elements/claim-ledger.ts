@@ -208,7 +208,7 @@ export class LinClaimLedger extends LitElement {
           got === undefined || typeof got === 'string'
             ? html`<small>${got ?? nothing}</small>`
             : html`<small
-                >${got.words} On ${got.backend}, ${formatNumber(got.ms, 2)} ms.
+                >${got.words} On ${got.backend}, ${formatNumber(Math.round(got.ms))} ms.
                 <code>${got.command}</code></small
               >`
         }

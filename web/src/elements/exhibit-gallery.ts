@@ -3,7 +3,7 @@ import { css, html, LitElement, nothing, type PropertyValues, type TemplateResul
 import { customElement, property, state } from 'lit/decorators.js';
 import { repeat } from 'lit/directives/repeat.js';
 import exhibits from 'virtual:exhibits';
-import papers from '../../content/papers.json';
+import known from '../../content/papers.json';
 import { EngineClient, type EngineListener } from '../engine/client.ts';
 import type { Theme } from '../views/palette.ts';
 import { thumbnailOf } from '../views/thumbnail.ts';
@@ -11,7 +11,24 @@ import type { View } from '../views/types.ts';
 import { exhibitStyles } from './exhibit-styles.ts';
 import { base } from './styles.ts';
 
-type Paper = (typeof papers)[number];
+type Paper = (typeof known)[number];
+
+/** An exhibit that is not in the list of papers yet stands there with what it says of itself. */
+const papers: Paper[] = [
+  ...known,
+  ...exhibits
+    .filter((e) => known.every((p) => p.slug !== e.slug))
+    .map(({ slug, title, paper, see }) => ({
+      slug,
+      title,
+      full: paper.title,
+      year: paper.year,
+      arxiv: paper.arxiv,
+      mechanisms: [],
+      teaches: [],
+      line: see,
+    })),
+];
 
 /** Filters of the address: key and how a paper answers it. */
 const FILTERS: { key: string; label: string; of: (paper: Paper) => string[] }[] = [

@@ -1,6 +1,7 @@
 //! The command line as a person or a script has it: the built program, its files, its sentences.
 
 mod bad_input;
+mod exhibits;
 mod facts;
 mod generate_and_bench;
 #[path = "../../../linearium/tests/checkpoints/hostile/mod.rs"]

@@ -124,7 +124,7 @@ pub static EXHIBIT: Exhibit = Exhibit {
             },
             ..property(
                 "decay",
-                "Decay of a multiplicative scan",
+                "Decay of a step",
                 "multiplicative",
                 SHARE,
                 "0.9",
@@ -340,7 +340,7 @@ fn run<'a>(settings: &'a Settings, bench: &'a Bench<'a>) -> Pending<'a, Shown> {
         let mut all = Vec::new();
         for scans in [0, 1, 2, 4] {
             bench.rest().await?;
-            let (out, ms) = options.play(bench, scans, &inputs).await?;
+            let (out, ms) = options.time(bench, scans, &inputs).await?;
             let changed = options.change_under_permutation(bench, scans, &out).await?;
             let weights = match scans {
                 0 => additive.clone(),
@@ -357,8 +357,8 @@ fn run<'a>(settings: &'a Settings, bench: &'a Bench<'a>) -> Pending<'a, Shown> {
             phantom: !options.phantom,
             ..options.clone()
         };
-        let (usual, _) = options.play(bench, 0, &inputs).await?;
-        let (with_other, _) = other.play(bench, 0, &inputs).await?;
+        let usual = options.play(bench, 0, &inputs).await?;
+        let with_other = other.play(bench, 0, &inputs).await?;
         let difference = if options.phantom {
             relative(&usual, &with_other)
         } else {
