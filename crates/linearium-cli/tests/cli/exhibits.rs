@@ -98,7 +98,7 @@ fn what_cannot_be_is_said_in_one_sentence() {
     fail(
         2,
         &["exhibit", "l_mul", "--backend", "auto"],
-        &["cpu or gpu"],
+        &["auto", "cpu, gpu"],
     );
     fail(2, &["claims", "l_mul", "nothing"], &["nothing", "l_mul"]);
 }
