@@ -34,6 +34,8 @@ LENGTH = 256
 KEYS, VALUES = (0, 96), (128, 224)
 PAIRS = [4, 8, 16, 24, 32, 48, 64]
 BALANCE = 0.01
+# Steps until the next number of pairs is asked for too.
+CURRICULUM = 250
 ROUTED = {"mom": (BALANCE, True), "frozen": (BALANCE, False), "unbalanced": (0.0, True)}
 SINGLE = {"state": (48, 48), "wide": (144, 16), "cost": (28, 28)}
 DECAYED = ("embeddings", "q", "k", "v", "a", "b", "gate", "out", "up", "down", "mlp_gate", "router")
@@ -276,8 +278,10 @@ def train(names, kinds, balances, learns, arguments, seconds, device, log):
     choices = torch.tensor(PAIRS, device=device)
     r = len(kinds)
 
-    def batch(_step):
-        which = torch.randint(len(PAIRS), (arguments.rows,), generator=generator, device=device)
+    def batch(step):
+        # Few pairs first: with many from the start the models find no way in.
+        allowed = min(len(PAIRS), 2 + step // CURRICULUM)
+        which = torch.randint(allowed, (arguments.rows,), generator=generator, device=device)
         return sequences(choices[which], generator, device)
 
     def loss(tokens, marks):

@@ -162,8 +162,13 @@ TEXT, DIGIT = -1, 256
 TEXT_SHARE = 0.25
 
 
-def layout(length, generator):
-    """Rows of bytes to read: TEXT, a byte, or DIGIT + the number of a digit; and a mark on the
+# The longest distance of a passkey in the first steps, and how many steps until it doubles: with long
+# ones from the start, and so few answers a step, the models find no way in.
+FIRST_SPAN, STAGE = 64, 400
+
+
+def layout(length, generator, longest):
+    """Rows of bytes to read, passkeys at most `longest` bytes from their question: TEXT, a byte, or DIGIT + the number of a digit; and a mark on the
     digits that answer."""
     row, answers, digit = [], [], 0
     while len(row) < ROW:
@@ -176,8 +181,9 @@ def layout(length, generator):
                 if room < 64:
                     row += [TEXT] * room
                     break
-                span = int(round(math.exp(generator.uniform(math.log(64), math.log(room + 0.5)))))
-                span = min(max(span, 64), room)
+                most = min(room, longest)
+                span = int(round(math.exp(generator.uniform(math.log(64), math.log(most + 0.5)))))
+                span = min(max(span, 64), most)
                 segment = [TEXT] * span
                 digits = list(range(DIGIT + digit, DIGIT + digit + DIGITS))
                 digit += DIGITS
@@ -197,10 +203,12 @@ class Batches:
 
     def __init__(self, text, groups, rows, pool, device):
         self.text, self.rows, self.device, self.pool = text, rows, device, pool
+        self.stages = int(math.log2(ROW // FIRST_SPAN)) + 1
         rows_of = []
         for length, seed in groups:
             generator = numpy.random.default_rng([length, seed])
-            rows_of.append([layout(length, generator) for _ in range(pool)])
+            spans = [FIRST_SPAN << stage for stage in range(self.stages) for _ in range(pool)]
+            rows_of.append([layout(length, generator, span) for span in spans])
         self.layouts = torch.tensor(numpy.array([[r[0] for r in g] for g in rows_of]), device=device)
         self.marks = torch.tensor(numpy.array([[r[1] for r in g] for g in rows_of]), device=device)
         self.group = torch.arange(len(groups), device=device)[:, None]
@@ -211,9 +219,10 @@ class Batches:
     def random(self, high, *shape):
         return torch.randint(high, shape, generator=self.generator, device=self.device)
 
-    def __call__(self, _step):
+    def __call__(self, step):
         groups = self.group.shape[0]
-        chosen = self.random(self.pool, groups, self.rows)
+        stage = min(step // STAGE, self.stages - 1)
+        chosen = stage * self.pool + self.random(self.pool, groups, self.rows)
         layout, marks = self.layouts[self.group, chosen], self.marks[self.group, chosen]
         start = self.random(len(self.text) - ROW, groups, self.rows)
         text = self.text[start[..., None] + self.position].long()
@@ -345,7 +354,7 @@ def main():
     parser.add_argument("--lengths", type=int, nargs="+", default=LENGTHS)
     parser.add_argument("--peak", type=float, default=3e-3, help="learning rate")
     parser.add_argument("--samples", type=int, default=20, help="passkeys a depth and length")
-    parser.add_argument("--pool", type=int, default=1024, help="layouts of passkeys a group")
+    parser.add_argument("--pool", type=int, default=512, help="layouts of passkeys a group")
     parser.add_argument("--lengthwise", type=int, default=8192, help="longest passkey text")
     a = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
