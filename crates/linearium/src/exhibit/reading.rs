@@ -74,7 +74,8 @@ impl Bench<'_> {
             let mut parts = vec![(session.plan.losses, 0..2 * t)];
             let kept = columns.iter().flatten();
             parts.extend(kept.map(|c| (c.buffer, 0..c.stride * t)));
-            if let Some(state) = state.filter(|_| done.is_multiple_of(every) || done == tokens.len())
+            if let Some(state) =
+                state.filter(|_| done.is_multiple_of(every) || done == tokens.len())
             {
                 parts.push((state, 0..session.plan.layout.info(state).len));
             }
