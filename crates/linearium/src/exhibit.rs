@@ -6,6 +6,8 @@
 
 mod bench;
 mod boxed_player;
+pub mod declared;
+mod reading;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,6 +16,7 @@ use serde::Serialize;
 
 pub use bench::{Bench, Place};
 pub use boxed_player::{AnyPlayer, BoxedPlayer};
+pub use reading::{Pick, Reading};
 
 use crate::lab::Need;
 use crate::settings::{Kind, Property, Settings, choice};

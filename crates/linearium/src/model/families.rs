@@ -28,6 +28,8 @@ pub mod llama;
 pub mod mamba;
 pub mod mamba2;
 #[cfg(feature = "zoo")]
+pub mod mom;
+#[cfg(feature = "zoo")]
 pub mod retnet;
 #[cfg(feature = "zoo")]
 pub mod rwkv7;
@@ -66,6 +68,8 @@ pub static ALL: &[&Family] = &[
     &gated_delta_net::FAMILY,
     #[cfg(feature = "zoo")]
     &delta_net::FAMILY,
+    #[cfg(feature = "zoo")]
+    &mom::FAMILY,
 ];
 
 /// What [`Family::read`] gives.
