@@ -16,6 +16,8 @@ pub mod lab;
 pub mod mixers;
 pub mod model;
 pub mod number;
+#[cfg(feature = "zoo")]
+pub mod orders;
 pub mod parts;
 pub mod plan;
 pub mod player;

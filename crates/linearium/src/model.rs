@@ -4,6 +4,8 @@ pub mod checkpoint;
 pub mod config;
 pub mod families;
 pub mod feed_forward;
+#[cfg(feature = "zoo")]
+pub mod image;
 mod json;
 pub mod load;
 pub mod session;

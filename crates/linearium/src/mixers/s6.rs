@@ -5,9 +5,9 @@
 //! `out = W_out (y * silu(z))`. Official code: `mamba_ssm/modules/mamba_simple.py`,
 //! `mamba_ssm/ops/selective_scan_interface.py::selective_scan_ref`.
 
+use super::{Columns, Decay, Definition, Mixer, Planner, Shape, Size, Taps, Weights};
 #[cfg(feature = "zoo")]
 use super::{Context, StepState, Write};
-use super::{Decay, Definition, Mixer, Planner, Shape, Size, Taps, Weights};
 use crate::kernels::activate;
 use crate::plan::Activation;
 use crate::plan::elementwise_scan::ElementwiseScan;
@@ -168,15 +168,57 @@ impl Mixer for S6 {
 
     #[cfg(feature = "zoo")]
     fn step(&self, state: &mut StepState, u: &[f64], context: &Context<'_>) -> Vec<f64> {
+        let e = self.channels;
+        let xz = linear(u, &self.in_proj, self.in_bias.as_deref());
+        let mut y = self.step_channels(state, &xz[..e], 0.0, context);
+        for (y, z) in y.iter_mut().zip(&xz[e..]) {
+            *y *= silu(*z);
+        }
+        linear(&y, &self.out_proj, self.out_bias.as_deref())
+    }
+
+    fn plan(&self, p: &mut Planner) -> Taps {
+        let e = self.channels;
+        let xz = p.project("projected", &self.in_proj, self.in_bias.as_ref(), p.io.u);
+        let [x, z] = xz.split([e, e]);
+        let Channels { y, taps, .. } = self.plan_channels(p, x, None);
+        let y = p.swiglu("gated", z, y);
+        p.project_out(&self.out_proj, self.out_bias.as_ref(), y);
+        taps
+    }
+}
+
+/// What [`S6::plan_channels`] gives.
+pub struct Channels {
+    /// What is read, with the skip, before the gate, `[T, E]`.
+    pub y: Columns,
+    /// The channels after the convolution, `[T, E]`.
+    pub x: Columns,
+    /// Where probes find the factors.
+    pub taps: Taps,
+}
+
+impl S6 {
+    /// What a token of zeros has for a step size: `softplus(b)`, `[E]`.
+    #[cfg(feature = "zoo")]
+    pub fn default_steps(&self) -> Weights {
+        let steps = self.dt_bias.iter().map(|&b| softplus(b.into()) as f32);
+        steps.collect()
+    }
+
+    /// The part of the definition between the projections: channels `x [E]` in, `[E]` before the gate
+    /// out. `missed` tokens of zeros are taken to have stood right before this one.
+    #[cfg(feature = "zoo")]
+    pub fn step_channels(
+        &self,
+        state: &mut StepState,
+        x: &[f64],
+        missed: f64,
+        context: &Context<'_>,
+    ) -> Vec<f64> {
         let (e, n) = (self.channels, self.states);
         let (change, layer) = (context.change, context.layer);
-        let xz = linear(u, &self.in_proj, self.in_bias.as_deref());
-        let x = state.convolve(
-            "tail",
-            &xz[..e],
-            &self.conv_weight,
-            self.conv_bias.as_deref(),
-        );
+        let x = state.convolve("tail", x, &self.conv_weight, self.conv_bias.as_deref());
         let x: Vec<f64> = x.into_iter().map(silu).collect();
         let mut dt_b_c = linear(&x, &self.x_proj, None);
         if let Some(norms) = &self.norms {
@@ -200,11 +242,12 @@ impl Mixer for S6 {
             {
                 dt = 0.0;
             }
+            let decayed = dt + missed * softplus(self.dt_bias[d].into());
             for i in 0..n {
                 let a = f64::from(self.a[d * n + i]);
                 write
                     .log_decay
-                    .push(dt * a + f64::from(change.log_decay_shift));
+                    .push(decayed * a + f64::from(change.log_decay_shift));
                 write.key.push(f64::from(change.write_factor) * dt * b[i]);
                 q.push(c[i]);
             }
@@ -212,15 +255,15 @@ impl Mixer for S6 {
         state.update(write, &self.shape(), change.window);
         let mut y = state.read(&q, 1.0, &self.shape());
         for (d, y) in y.iter_mut().enumerate() {
-            *y = (*y + f64::from(self.skip[d]) * x[d]) * silu(xz[e + d]);
+            *y += f64::from(self.skip[d]) * x[d];
         }
-        linear(&y, &self.out_proj, self.out_bias.as_deref())
+        y
     }
 
-    fn plan(&self, p: &mut Planner) -> Taps {
+    /// The passes of [`S6::step_channels`]: `x [T, E]` in. `missed`, `[T, E]`, is what the step sizes
+    /// grow by where they decay the state, and not where they write.
+    pub fn plan_channels(&self, p: &mut Planner, x: Columns, missed: Option<Columns>) -> Channels {
         let (e, n) = (self.channels, self.states);
-        let xz = p.project("projected", &self.in_proj, self.in_bias.as_ref(), p.io.u);
-        let [x, z] = xz.split([e, e]);
         let conv_bias = self.conv_bias.as_ref();
         let x = p.convolve("convolved", x, &self.conv_weight, conv_bias, true);
         let dt_b_c = p.project("dt_b_c", &self.x_proj, None, x);
@@ -244,8 +287,12 @@ impl Mixer for S6 {
         p.activate(raw, &softplus, dt);
         #[cfg(feature = "zoo")]
         p.show_value(x);
+        let decayed = match missed {
+            Some(missed) => p.add("steps over gaps", dt, missed, None, 1.0),
+            None => dt,
+        };
         let scan = ElementwiseScan {
-            dt,
+            dt: decayed,
             a: p.weight("a", &self.a),
             u: p.multiply("dt x", dt, x),
             b,
@@ -253,11 +300,9 @@ impl Mixer for S6 {
         };
         let (scanned, state, left_window) = scan.plan(p, n);
         let y = p.add("skipped", scanned, x, Some(&self.skip), 1.0);
-        let y = p.swiglu("gated", z, y);
-        p.project_out(&self.out_proj, self.out_bias.as_ref(), y);
         let mean_rate = |a: &[f32]| a.iter().sum::<f32>() / n as f32;
         let rates = self.a.chunks_exact(n).map(mean_rate).collect();
-        Taps {
+        let taps = Taps {
             heads_per_group: e,
             write_scale: Some(dt),
             scale: p.change.write_factor,
@@ -268,8 +313,9 @@ impl Mixer for S6 {
             ..Taps::new(
                 c,
                 b,
-                Decay::Rates(dt, self.a.clone(), p.change.log_decay_shift),
+                Decay::Rates(decayed, self.a.clone(), p.change.log_decay_shift),
             )
-        }
+        };
+        Channels { y, x, taps }
     }
 }

@@ -287,6 +287,20 @@ impl Keys {
         }
     }
 
+    /// A list of texts; null or no key say that there is none.
+    pub(in crate::model) fn texts(&self, key: &str) -> Result<Option<Vec<String>>, String> {
+        let list = match self.given(key) {
+            None => return Ok(None),
+            Some(Json::List(list)) => list,
+            Some(other) => return Err(self.wrong(key, other, "a list of texts")),
+        };
+        let of = |value: &Json| match value {
+            Json::Text(text) => Ok(text.clone()),
+            other => Err(self.wrong(key, other, "a list of texts")),
+        };
+        list.iter().map(of).collect::<Result<_, _>>().map(Some)
+    }
+
     /// A whole number from 1 to `max` that must be there.
     pub(in crate::model) fn required_count(&self, key: &str, max: usize) -> Result<usize, String> {
         if !self.has(key) {
