@@ -9,7 +9,7 @@ use linearium::model::session::{Options, Session};
 use linearium::player::Player;
 use linearium::pruning::compare::{Comparison, compare};
 use linearium::pruning::look::{Choice, choose};
-use linearium::pruning::operations::is_scan;
+use linearium::pruning::operations::belongs_to_scan;
 use linearium::pruning::schedule::Step;
 use linearium::pruning::{DropMode, Keep, Neighbours, Protect, Pruning, Schedule, scores};
 use pollster::block_on;
@@ -86,7 +86,7 @@ pub fn flags() -> Vec<Flag> {
 /// Milliseconds.
 #[derive(Clone, Copy, Serialize)]
 struct Times {
-    /// Of the scans (and attention) alone.
+    /// Of the scans (and attention) alone, with the rows taken for them and the sums over gaps.
     scan_ms: f64,
     /// Of the whole run.
     whole_ms: f64,
@@ -235,7 +235,7 @@ async fn time<P: Player>(session: &mut Session<P>, tokens: &[u32]) -> Result<Tim
             session.player.read(&wait).await?;
             of_whole += start.elapsed();
             session.passed(t);
-            recording.passes.retain(is_scan);
+            recording.passes.retain(belongs_to_scan);
             let start = Instant::now();
             session.player.play(&recording)?;
             session.player.read(&wait).await?;

@@ -50,6 +50,12 @@ pub fn is_scan(pass: &Pass) -> bool {
     name.starts_with("scan_") || name.ends_with("_attention")
 }
 
+/// True for a scan, and for what dropped tokens make necessary beside it: rows that are taken, and
+/// sums and held inputs over gaps.
+pub fn belongs_to_scan(pass: &Pass) -> bool {
+    is_scan(pass) || ["reorder", "gap_sum", "hold_input"].contains(&pass.kernel.name)
+}
+
 /// Keys that `t` queries behind so many tokens see, of at most `window` each (0 for all).
 fn seen(position: u64, t: u64, window: u64) -> u64 {
     (position + 1..=position + t)

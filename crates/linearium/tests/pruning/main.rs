@@ -4,6 +4,7 @@ mod bad_input;
 mod crossover;
 mod facts;
 mod reference;
+mod study;
 mod suite;
 
 use std::rc::Rc;

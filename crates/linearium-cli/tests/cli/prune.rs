@@ -1,0 +1,77 @@
+//! `linearium prune`.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::program::{Folder, heldout, model, run, succeed};
+
+fn prune(mode: &str, more: &[&str]) -> Value {
+    let folder = Folder::new();
+    let json = folder.path("prune.json");
+    let (model, text) = (model("mamba2-passkey-t128"), heldout());
+    let rest = ["prune", "--model", &model, "--text", &text, "--mode", mode];
+    let rest = [&rest[..], &["--limit", "300", "--json", &json], more].concat();
+    let told = succeed(&rest);
+    assert!(told.stdout.contains("multiply-adds"), "{}", told.stdout);
+    serde_json::from_slice(&fs::read(&json).unwrap()).unwrap()
+}
+
+#[test]
+fn a_pruned_run_is_told_in_numbers() {
+    let half = prune(
+        "decay-true",
+        &["--score", "stride", "--layers", "1:0.5,2:0.5"],
+    );
+    assert_eq!(half["layers"], serde_json::json!([[1, 150], [2, 75]]));
+    let positions = half["positions"].as_array().unwrap();
+    assert_eq!(positions.len(), 75);
+    assert!(positions.iter().all(|p| p.as_u64().unwrap() % 4 == 0));
+    // The last kept token is not the last of the text.
+    assert_eq!(half["losses_after"].as_array().unwrap().len(), 75);
+    assert_eq!(half["split"]["shifted_decay"], 0.0);
+    assert_eq!(half["split"]["lost_content"], half["error"]);
+    let operations = |part: &str| half[part]["all"].as_u64().unwrap();
+    assert!(operations("operations_after") < operations("operations_before"));
+    for time in ["time_before", "time_after"] {
+        assert!(half[time]["scan_ms"].as_f64().unwrap() > 0.0);
+        assert!(half[time]["whole_ms"].as_f64() >= half[time]["scan_ms"].as_f64());
+    }
+    let all = prune("hold", &["--keep", "1"]);
+    assert_eq!(all["loss_before"], all["loss_after"]);
+    assert_eq!(all["error"], 0.0);
+}
+
+#[test]
+fn what_cannot_be_pruned_is_said() {
+    let (model, text) = (model("mamba2-passkey-t128"), heldout());
+    let text_args = ["--text", &text, "--limit", "20"];
+    let fail = |name: &str, more: &[&str], words: &str| {
+        let arguments = [&["prune", "--model", name][..], &text_args, more].concat();
+        let run = run(&arguments);
+        assert!(run.status != 0, "{more:?}");
+        assert!(run.stderr.contains(words), "{}", run.stderr);
+        assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
+    };
+    fail(&model, &["--keep", "1.5"], "from 0 to 1");
+    fail(&model, &["--keep", "-1"], "from 0 to 1");
+    fail(&model, &["--mode", "burn"], "there is no drop mode");
+    fail(&model, &["--score", "taste"], "there is no score");
+    fail(&model, &["--conv", "none"], "'original' or 'condensed'");
+    fail(&model, &["--layers", "99"], "there is no layer 99");
+    fail(&model, &["--layers", "1,x"], "the part");
+    fail(
+        "random-delta_net",
+        &["--mode", "carry"],
+        "does not erase either",
+    );
+    fail(
+        "random-attention",
+        &["--mode", "decay-true"],
+        "no state that decays",
+    );
+    let nothing = [
+        "prune", "--model", &model, "--text", &text, "--limit", "20", "--keep", "0",
+    ];
+    assert!(succeed(&nothing).stdout.contains("there is no loss"));
+}
