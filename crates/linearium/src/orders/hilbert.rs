@@ -20,7 +20,7 @@ fn cell(side: usize, mut place: usize) -> (usize, usize) {
     let (mut x, mut y) = (0, 0);
     let mut half = 1;
     while half < side {
-        let right = place / 2 & 1;
+        let right = (place / 2) & 1;
         let below = (place ^ right) & 1;
         if below == 0 {
             if right == 1 {

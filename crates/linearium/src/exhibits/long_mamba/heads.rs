@@ -415,6 +415,7 @@ fn options(tapped_layer: Option<usize>, change: Change) -> Options {
         change,
         tapped_layer,
         normalise_at: 0,
+        pruning: None,
     }
 }
 

@@ -101,6 +101,7 @@ impl Study {
             change,
             tapped_layer,
             normalise_at,
+            pruning: None,
         };
         bench.session(&self.stack, &options).await
     }

@@ -91,7 +91,7 @@ struct Draws(u32);
 impl Draws {
     fn below(self, k: u32, n: u32) -> u32 {
         let draw = mix(mix(self.0).wrapping_add(k.wrapping_mul(0x9e37_79b9)));
-        (u64::from(draw) * u64::from(n) >> 32) as u32
+        ((u64::from(draw) * u64::from(n)) >> 32) as u32
     }
 
     fn length(self, k: u32, n: i32) -> i32 {
@@ -165,7 +165,7 @@ pub fn scene(digit: usize, background: Background, seed: u32, pieces: usize) -> 
                 }
             }
             let ground = ground(y, x);
-            pixels.push((ground + ((ink - ground) * covered >> 8)) as u8);
+            pixels.push((ground + (((ink - ground) * covered) >> 8)) as u8);
         }
     }
     let image = Grey::new(SIDE, SIDE, pixels).expect("a scene has the size of a scene");
