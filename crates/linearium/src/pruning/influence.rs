@@ -16,8 +16,8 @@ impl Seen<'_> {
         part.len() / (self.tokens * self.key).max(1)
     }
 
-    /// Checks that the layer has queries, keys and values of the right sizes, and that these and its
-    /// gates are numbers.
+    /// Checks that the layer has queries and keys of the right sizes, and that these and its gates are
+    /// numbers.
     ///
     /// # Errors
     /// A sentence that names what is missing, or a token whose values are not numbers.
@@ -32,15 +32,6 @@ impl Seen<'_> {
                 ));
             }
         }
-        if self.v.len() != self.tokens * self.heads * self.value {
-            return Err(format!(
-                "the score '{score}' needs values [{}, {}, {}], but this layer has {}",
-                self.tokens,
-                self.heads,
-                self.value,
-                self.v.len()
-            ));
-        }
         let gates = match self.log_decay {
             LogDecay::None | LogDecay::Constant(_) => &[],
             LogDecay::PerHead(g) | LogDecay::PerKey(g) => g,
@@ -48,7 +39,7 @@ impl Seen<'_> {
         };
         let optional = [self.write_scale, self.normaliser].map(Option::unwrap_or_default);
         let erase = self.erase.unwrap_or_default();
-        for part in [self.q, self.k, self.v, gates]
+        for part in [self.q, self.k, gates]
             .into_iter()
             .chain(optional)
             .chain(erase)
@@ -58,6 +49,27 @@ impl Seen<'_> {
             }
         }
         Ok(())
+    }
+
+    /// [`Seen::check_heads`] and that there are values, which are numbers.
+    ///
+    /// # Errors
+    /// A sentence that names what is missing, or a token whose values are not numbers.
+    pub fn check_values(&self, score: &str) -> Result<(), String> {
+        self.check_heads(score)?;
+        if self.v.len() != self.tokens * self.heads * self.value {
+            return Err(format!(
+                "the score '{score}' needs values [{}, {}, {}], but this layer has {}",
+                self.tokens,
+                self.heads,
+                self.value,
+                self.v.len()
+            ));
+        }
+        match self.v.iter().position(|x| x.is_nan()) {
+            Some(at) => Err(no_number(at * self.tokens / self.v.len())),
+            None => Ok(()),
+        }
     }
 
     /// The factors of the hidden attention of one head, for [`row`].
@@ -509,10 +521,10 @@ fn carry_gram(f: &Factors, j: usize, gram: &mut [Vec<f64>]) {
 }
 
 /// Multiply-adds that a score spends at most on rows of hidden attention or of a softmax.
-const ROWS_BUDGET: usize = 1_000_000_000;
+const ROWS_BUDGET: usize = 500_000_000;
 
 /// The heads whose rows are formed by scores that read every row: all, or as many as
-/// 1e9 multiply-adds allow, at equal distances and at least one.
+/// 5e8 multiply-adds allow, at equal distances and at least one.
 pub fn heads_read(seen: &Seen<'_>) -> Vec<usize> {
     let of_one = seen.tokens * seen.tokens / 2 * seen.key.max(1);
     let count = (ROWS_BUDGET / of_one.max(1)).clamp(1, seen.heads.max(1));
@@ -524,6 +536,8 @@ pub struct Shares<'a> {
     f: &'a Factors,
     /// Decays, `[T, K]`; empty where rows are made in another way.
     gates: Vec<f64>,
+    /// `[T, K]`, as the decays.
+    keys: Vec<f64>,
 }
 
 impl<'a> Shares<'a> {
@@ -537,7 +551,12 @@ impl<'a> Shares<'a> {
         } else {
             Vec::new()
         };
-        Shares { f, gates }
+        let keys = if gates.is_empty() {
+            Vec::new()
+        } else {
+            f.k.iter().map(|&k| k.into()).collect()
+        };
+        Shares { f, gates, keys }
     }
 
     /// What token i gives to each, as probabilities, `[i + 1]`: the softmax of attention, and
@@ -567,28 +586,24 @@ impl<'a> Shares<'a> {
         let mut a: Vec<f64> = f.q[i * key..][..key].iter().map(|&q| q.into()).collect();
         let read = f.reading(i);
         for j in (first..=i).rev() {
-            let k = &f.k[j * key..][..key];
+            let k = &self.keys[j * key..][..key];
             let write = f.writing(j);
             let factor = read.factor * write.factor;
             let factor = match f.in_logs {
                 true => factor * (read.log + write.log).exp(),
                 false => factor,
             };
-            let products = k.iter().zip(&a).map(|(&k, a)| f64::from(k) * a);
             if j == i && !f.bonus.is_empty() {
-                let own: f64 = products.zip(&f.bonus).map(|(p, &u)| p * f64::from(u)).sum();
+                let products = k.iter().zip(&a).zip(&f.bonus);
+                let own: f64 = products.map(|((k, a), &u)| k * a * f64::from(u)).sum();
                 out[j] = (factor * own).abs();
                 continue;
             }
-            out[j] = (factor * products.sum::<f64>()).abs();
+            out[j] = (factor * dot(k, &a)).abs();
             let gates = &self.gates[j * key..][..key];
-            let mut largest = 0.0;
-            for (a, gate) in a.iter_mut().zip(gates) {
-                *a *= gate;
-                largest = f64::max(largest, a.abs());
-            }
+            a.iter_mut().zip(gates).for_each(|(a, gate)| *a *= gate);
             // As in `row`: below this nothing reaches f32 any more.
-            if largest < 1e-60 {
+            if j % 32 == 0 && a.iter().all(|a| a.abs() < 1e-60) {
                 break;
             }
         }
@@ -596,11 +611,25 @@ impl<'a> Shares<'a> {
     }
 }
 
+/// In four sums side by side, which take a quarter of the time of one.
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let ((a, rest_a), (b, rest_b)) = (a.as_chunks::<4>(), b.as_chunks::<4>());
+    let mut sums = [0.0; 4];
+    for (a, b) in a.iter().zip(b) {
+        for i in 0..4 {
+            sums[i] += a[i] * b[i];
+        }
+    }
+    let rest: f64 = rest_a.iter().zip(rest_b).map(|(a, b)| a * b).sum();
+    sums.iter().sum::<f64>() + rest
+}
+
 /// [`Shares::of`] of one row.
 pub fn shares(f: &Factors, i: usize) -> Vec<f64> {
     let rows = Shares {
         f,
         gates: Vec::new(),
+        keys: Vec::new(),
     };
     rows.of(i)
 }

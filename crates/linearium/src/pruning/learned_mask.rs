@@ -94,7 +94,7 @@ impl Task {
 /// # Errors
 /// A sentence if the layer lacks heads or input.
 pub fn logits(score: &str, seen: &Seen<'_>) -> Result<Vec<f32>, String> {
-    seen.check_heads(score)?;
+    seen.check_values(score)?;
     let (t, width) = (seen.tokens, seen.width);
     if t == 0 {
         return Ok(Vec::new());

@@ -6,7 +6,7 @@
 macro_rules! needs_hidden_attention {
     ($($field:literal),*) => {
         &[
-            $($field,)* "tokens", "heads", "key", "value", "q", "k", "v", "log_decay",
+            $($field,)* "tokens", "heads", "key",  "q", "k",  "log_decay",
             "write_scale", "scale", "softmax", "window", "erase", "bonus", "normaliser", "in_logs",
             "turn", "weighing",
         ]

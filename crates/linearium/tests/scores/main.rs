@@ -2,6 +2,7 @@
 
 #[path = "../golden/golden.rs"]
 mod golden;
+mod mixers;
 
 use golden::Golden;
 use linearium::pruning::influence::shares;

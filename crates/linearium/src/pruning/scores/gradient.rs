@@ -33,11 +33,11 @@ impl Score for Saliency {
     }
 
     fn needs(&self) -> &'static [&'static str] {
-        needs_hidden_attention!()
+        needs_hidden_attention!("value", "v")
     }
 
     fn score(&self, seen: &Seen<'_>) -> Result<Vec<f32>, String> {
-        seen.check_heads(self.id())?;
+        seen.check_values(self.id())?;
         let mut sums = vec![0.0; seen.tokens];
         for head in 0..seen.heads {
             let f = seen.factors(head);

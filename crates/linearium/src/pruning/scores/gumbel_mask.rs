@@ -39,7 +39,7 @@ impl Score for GumbelMask {
     }
 
     fn needs(&self) -> &'static [&'static str] {
-        needs_hidden_attention!("router", "keep", "width", "u", "seed")
+        needs_hidden_attention!("router", "keep", "width", "u", "seed", "value", "v")
     }
 
     fn score(&self, seen: &Seen<'_>) -> Result<Vec<f32>, String> {

@@ -42,12 +42,26 @@ impl Score for LongMamba {
 
     fn score(&self, seen: &Seen<'_>) -> Result<Vec<f32>, String> {
         let steps = steps(seen, self.id())?;
-        let LogDecay::Rates { rates, .. } = seen.log_decay else {
-            return Err(format!(
-                "the score '{}' needs the decay rates of Mamba, which this mixer does not have: \
-                 choose retained_mass",
-                self.id()
-            ));
+        let rate_of: &dyn Fn(usize) -> f64 = match seen.log_decay {
+            LogDecay::Rates { rates, .. } => &move |h| mean(&rates[h * seen.key..][..seen.key]),
+            // Mamba-2: the step size times the rate of the head.
+            LogDecay::PerHead(g) => &move |h| {
+                let of_head = |x: &[f32]| -> f64 {
+                    x.iter()
+                        .skip(h)
+                        .step_by(seen.heads)
+                        .map(|&x| f64::from(x))
+                        .sum()
+                };
+                of_head(g) / of_head(steps).max(f64::MIN_POSITIVE)
+            },
+            _ => {
+                return Err(format!(
+                    "the score '{}' needs the decay rates of Mamba, which this mixer does not \
+                     have: choose retained_mass",
+                    self.id()
+                ));
+            }
         };
         let (t, heads) = (seen.tokens, seen.heads);
         // The text was to be as long as what is kept of it.
@@ -55,7 +69,7 @@ impl Score for LongMamba {
         let mut scores = vec![0.0; t];
         let mut filtered = 0;
         for h in 0..heads {
-            let rate = mean(&rates[h * seen.key..][..seen.key]);
+            let rate = rate_of(h);
             let of_head: Vec<f32> = (0..t).map(|i| steps[i * heads + h]).collect();
             let windows = of_head.chunks_exact(length).take(WINDOWS);
             let windows: Vec<Vec<f32>> = windows.map(<[f32]>::to_vec).collect();
@@ -219,6 +233,16 @@ mod tests {
         let scores = LongMamba.score(&seen).unwrap();
         let kept = ranking::highest(&scores, t / 4);
         assert_eq!(kept, (0..t).step_by(4).collect::<Vec<_>>());
+        let logs: Vec<f32> = steps
+            .chunks_exact(2)
+            .flat_map(|s| [-0.1 * s[0], -10.0 * s[1]])
+            .collect();
+        let of_mamba_2 = Seen {
+            log_decay: LogDecay::PerHead(&logs),
+            ..seen
+        };
+        let again = LongMamba.score(&of_mamba_2).unwrap();
+        assert_eq!(ranking::highest(&again, t / 4), kept);
         let local = Seen {
             log_decay: LogDecay::Rates {
                 steps: &steps,

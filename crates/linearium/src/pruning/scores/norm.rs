@@ -112,7 +112,7 @@ impl Score for Write {
     }
 
     fn score(&self, seen: &Seen<'_>) -> Result<Vec<f32>, String> {
-        seen.check_heads(self.id())?;
+        seen.check_values(self.id())?;
         let squares = |x: &[f32]| -> f64 { x.iter().map(|&x| f64::from(x).powi(2)).sum() };
         let groups = seen.k.len() / (seen.tokens * seen.key).max(1);
         let of = |t: usize| {

@@ -33,7 +33,7 @@ impl Score for Last {
     }
 
     fn needs(&self) -> &'static [&'static str] {
-        needs_hidden_attention!("readout")
+        needs_hidden_attention!("readout", "value", "v")
     }
 
     fn score(&self, seen: &Seen<'_>) -> Result<Vec<f32>, String> {
@@ -68,7 +68,7 @@ impl Score for All {
     }
 
     fn needs(&self) -> &'static [&'static str] {
-        needs_hidden_attention!()
+        needs_hidden_attention!("value", "v")
     }
 
     fn score(&self, seen: &Seen<'_>) -> Result<Vec<f32>, String> {
@@ -174,7 +174,7 @@ fn score(
     seen: &Seen<'_>,
     of_head: impl Fn(&Factors, usize) -> Vec<f64>,
 ) -> Result<Vec<f32>, String> {
-    seen.check_heads(score.id())?;
+    seen.check_values(score.id())?;
     let mut sums = vec![0.0; seen.tokens];
     if seen.tokens == 0 {
         return Ok(Vec::new());
