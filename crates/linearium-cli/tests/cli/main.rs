@@ -12,3 +12,4 @@ mod mamba2_f64;
 mod mixers;
 mod probes;
 mod program;
+mod prune_image;
