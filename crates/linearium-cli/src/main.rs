@@ -14,6 +14,7 @@ mod models;
 mod picture;
 mod probe;
 mod prune;
+mod prune_image;
 mod safetensors;
 mod scaling;
 
@@ -91,7 +92,7 @@ static COMMANDS: &[Command] = &[
     Command {
         name: "prune",
         operand: None,
-        about: "Drops tokens of a text and tells what that costs and saves.",
+        about: "Drops tokens of a text or an image and tells what that costs and saves.",
         flags: prune::flags,
         run: prune::run,
     },

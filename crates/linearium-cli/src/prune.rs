@@ -20,10 +20,11 @@ use crate::backend;
 use crate::files::NewFile;
 use crate::logits::{MAX_LIMIT, tokens_of};
 use crate::models::{self, Source};
+use crate::prune_image;
 use crate::{Failure, Outcome, note, say};
 
 /// Runs of which the shortest counts.
-const ROUNDS: usize = 3;
+pub const ROUNDS: usize = 3;
 
 fn ids(names: impl Iterator<Item = &'static str>) -> String {
     names.collect::<Vec<_>>().join("|")
@@ -37,16 +38,18 @@ pub fn flags() -> Vec<Flag> {
             "FILE",
             "The text, read as bytes or as tokenizer.json says.",
         ),
+        prune_image::image_flag(),
+        prune_image::as_flag(),
         Flag::new("limit", "N", "Read the first N tokens only."),
         Flag::new(
             "score",
             &ids(scores::ALL.iter().map(|score| score.id())),
-            "What is important. Default: random.",
+            "What is important. Default: random; of images activation_clip.",
         ),
         Flag::new(
             "mode",
             &ids(DropMode::ALL.into_iter().map(DropMode::id)),
-            "What a dropped token does to a state. Default: decay-true.",
+            "What a dropped token does to a state. Default: decay-true; of images gather.",
         ),
         Flag::new(
             "keep",
@@ -56,7 +59,7 @@ pub fn flags() -> Vec<Flag> {
         Flag::new(
             "layers",
             "L[:R],...",
-            "The layers that drop tokens, from 0, each with its own share if given. Default: 0.",
+            "The layers that drop tokens, from 0, each with its own share if given. Default: 0; of images ToP-ViM's schedule.",
         ),
         Flag::new(
             "conv",
@@ -115,10 +118,10 @@ struct Written<'a> {
 }
 
 /// The steps of `--layers` and `--keep`.
-fn schedule(arguments: &Arguments, layers: usize) -> Result<Schedule, Failure> {
+pub fn schedule(arguments: &Arguments, default: &str, layers: usize) -> Result<Schedule, Failure> {
     let keep = arguments.number("keep", f64::MIN, f64::MAX)?.unwrap_or(0.5);
     let mut steps = Vec::new();
-    for part in arguments.text("layers")?.unwrap_or("0").split(',') {
+    for part in arguments.text("layers")?.unwrap_or(default).split(',') {
         let (layer, share) = part.split_once(':').unwrap_or((part, ""));
         let wrong = || {
             Failure::Usage(format!(
@@ -137,6 +140,14 @@ fn schedule(arguments: &Arguments, layers: usize) -> Result<Schedule, Failure> {
 }
 
 pub fn run(arguments: &Arguments) -> Outcome {
+    if arguments.raw("image").is_some() {
+        return prune_image::run(arguments);
+    }
+    prune_image::refuse(
+        arguments,
+        &["as"],
+        "it is about images: give --image, or leave it out",
+    )?;
     let source = Source::new(arguments.required("model", "a folder, or random-ssd")?)?;
     let text = Path::new(arguments.required("text", "the name of a text file")?);
     let asked = arguments.integer("limit", 1, MAX_LIMIT)?;
@@ -154,7 +165,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let backend = backend::choice(arguments)?;
     let json = arguments.raw("json").map(Path::new);
     let stack = source.load()?;
-    let schedule = schedule(arguments, stack.blocks.len())?;
+    let schedule = schedule(arguments, "0", stack.blocks.len())?;
     let tokens = tokens_of(&source, &stack, text, asked)?;
     block_on(async {
         let out = json.map(NewFile::create).transpose()?;

@@ -13,3 +13,4 @@ mod mixers;
 mod probes;
 mod program;
 mod prune;
+mod prune_image;

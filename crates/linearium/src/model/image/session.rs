@@ -301,7 +301,9 @@ impl<P: Player> ImageSession<P> {
         Ok((chosen, warnings))
     }
 
-    /// One number for each row: the mean over the orders of what the score says of each.
+    /// One number for each row: the mean over the orders of what the score says of each. Every score
+    /// that reads what the mixer gives reads what its last projection is given where there is one,
+    /// as here.
     async fn scores(
         &mut self,
         score: &dyn Score,
@@ -340,14 +342,6 @@ impl<P: Player> ImageSession<P> {
             } else {
                 &arrays.y
             });
-            let out: Vec<f32> = y
-                .chunks_exact(route.channels)
-                .flat_map(|y| {
-                    let rows = route.out_proj.chunks_exact(route.channels);
-                    let row = |w: &[f32]| -> f32 { w.iter().zip(y).map(|(w, y)| w * y).sum() };
-                    rows.map(row).collect::<Vec<f32>>()
-                })
-                .collect();
             let seen = Seen {
                 tokens: t,
                 keep,
@@ -369,7 +363,6 @@ impl<P: Player> ImageSession<P> {
                 steps: Some(&of_order.steps),
                 scale: 1.0,
                 y: Some(&y),
-                out: &out,
                 seed,
                 ..Seen::default()
             };
