@@ -79,7 +79,7 @@ pub async fn ask(
         capacity: usize::MAX,
         change: Change::default(),
         tapped_layer: Some(layer),
-        normalise_at: 0,
+        ..Options::default()
     };
     let mut session = bench.session(&stack, &options).await?;
     let keys: Pick = |taps| Some(taps.k);

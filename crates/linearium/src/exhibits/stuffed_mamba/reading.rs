@@ -101,6 +101,7 @@ impl Study {
             change,
             tapped_layer,
             normalise_at,
+            ..Options::default()
         };
         bench.session(&self.stack, &options).await
     }
