@@ -5,10 +5,10 @@ then asks for them in random order: after a key the model must say its value. Ke
 pair stand in different tokens: a layer must bring them together before a router can send pairs of
 one key to one memory and its question there too.
 
-Kinds: `mom` (4 routed memories of 8 x 8, two for a token, and a shared one, as the paper has
-them), `frozen` (the same, its router stays as drawn), `unbalanced` (no balance loss), and one gated
-delta rule memory: `state` (18 x 18, the same state as all memories together), `wide` (40 x 8, the
-same state with long keys) and `cost` (14 x 14, the elements that MoM updates for a token).
+Kinds: `mom` (8 routed memories of 16 x 16, two for a token, and a shared one), `frozen` (the same,
+its router stays as drawn), `unbalanced` (no balance loss), and one gated delta rule memory:
+`state` (48 x 48, the same state as all memories together), `wide` (144 x 16, the same state with
+long keys) and `cost` (28 x 28, the elements that MoM updates for a token).
 
     python mom.py --out DIR --seconds 80
 
@@ -28,16 +28,16 @@ import torch.nn.functional as F
 
 import ensemble
 
-WIDTH, LAYERS, INNER, VOCABULARY, CONV, CHUNK, EPS = 64, 2, 64, 256, 4, 32, 1e-5
-MEMORIES, TOP, SMALL = 4, 2, 8
-LENGTH = 64
+WIDTH, LAYERS, INNER, VOCABULARY, CONV, CHUNK, EPS = 64, 2, 64, 256, 4, 64, 1e-5
+MEMORIES, TOP, SMALL = 8, 2, 16
+LENGTH = 256
 KEYS, VALUES = (0, 96), (128, 224)
-PAIRS = [2, 4, 8, 12, 16]
+PAIRS = [4, 8, 16, 24, 32, 48, 64]
 BALANCE = 0.01
 # Steps until the next number of pairs is asked for too.
 CURRICULUM = 250
 ROUTED = {"mom": (BALANCE, True), "frozen": (BALANCE, False), "unbalanced": (0.0, True)}
-SINGLE = {"state": (18, 18), "wide": (40, 8), "cost": (14, 14)}
+SINGLE = {"state": (48, 48), "wide": (144, 16), "cost": (28, 28)}
 DECAYED = ("embeddings", "q", "k", "v", "a", "b", "gate", "out", "up", "down", "mlp_gate", "router")
 
 
@@ -362,8 +362,6 @@ def main():
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--peak", type=float, default=3e-3, help="learning rate")
     parser.add_argument("--samples", type=int, default=200, help="sequences for each number of pairs")
-    parser.add_argument("--only", choices=["routed", "single"], help="one of the two ensembles")
-    parser.add_argument("--first-seed", type=int, default=0)
     a = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(0)
@@ -375,10 +373,8 @@ def main():
 
     a.out.mkdir(parents=True, exist_ok=True)
     models = []
-    for table, share in ((ROUTED, 0.7), (SINGLE, 0.3)):
-        if a.only not in (None, "routed" if table is ROUTED else "single"):
-            continue
-        of = [(name, a.first_seed + s) for s in range(a.seeds) for name in table]
+    for table, share in ((ROUTED, 0.6), (SINGLE, 0.4)):
+        of = [(name, s) for s in range(a.seeds) for name in table]
         names = [name for name, _ in of]
         if table is ROUTED:
             kinds = [(MEMORIES, SMALL, SMALL, s) for _, s in of]
@@ -390,7 +386,7 @@ def main():
         p, found = train(names, kinds, balances, learns, a, share * a.seconds, device, log)
         models += found
         for r, (name, seed) in enumerate(of):
-            if seed == a.first_seed:
+            if seed == 0:
                 ensemble.save(a.out / f"mom-recall-{name}", *checkpoint(p, r, kinds[r]))
         (a.out / "recall.json").write_text(json.dumps({"pairs": PAIRS, "samples": a.samples, "models": models}))
     with tarfile.open(a.out / "mom.tar", "w") as tar:

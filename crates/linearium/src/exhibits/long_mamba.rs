@@ -47,17 +47,6 @@ pub static EXHIBIT: Exhibit = Exhibit {
             "mamba2-passkey-t128",
             "Both are Mamba-2; the one that was trained on short texts has heads that never learnt to forget.",
         ),
-        Property {
-            unit: "tokens",
-            ..control(
-                "length",
-                "Length S",
-                "model",
-                whole(256, 8192, true),
-                "1024",
-                "How much text is read. The filter acts beyond the training length.",
-            )
-        },
         control(
             "rule",
             "What is skipped",
@@ -125,6 +114,17 @@ pub static EXHIBIT: Exhibit = Exhibit {
                 whole(0, 180_000, false),
                 "0",
                 "Where in the held-out text the reading begins.",
+            )
+        },
+        Property {
+            unit: "tokens",
+            ..control(
+                "length",
+                "Length S",
+                "model",
+                whole(256, 8192, true),
+                "1024",
+                "How much text is read. The filter acts beyond the training length.",
             )
         },
         control(

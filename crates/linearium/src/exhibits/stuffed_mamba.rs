@@ -91,17 +91,6 @@ pub static EXHIBIT: Exhibit = Exhibit {
             "text",
             "Newlines carry nothing: whatever moves is caused by length alone.",
         ),
-        Property {
-            unit: "tokens",
-            ..control(
-                "length",
-                "Length T",
-                "model",
-                whole(256, 8192, true),
-                "2048",
-                "How much is read.",
-            )
-        },
         control(
             "mitigation",
             "Mitigation",
@@ -177,6 +166,17 @@ pub static EXHIBIT: Exhibit = Exhibit {
             "0",
             "Counted from 0 among the heads of the layer, sorted by how much they keep: 0 forgets least.",
         ),
+        Property {
+            unit: "tokens",
+            ..control(
+                "length",
+                "Length T",
+                "model",
+                whole(256, 8192, true),
+                "2048",
+                "How much is read.",
+            )
+        },
         control(
             "samples",
             "Passkeys a cell",

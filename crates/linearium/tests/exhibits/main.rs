@@ -1,5 +1,6 @@
 //! Every exhibit of the registry, on the CPU.
 
+mod family;
 mod suite;
 mod words;
 
@@ -74,4 +75,19 @@ fn what_is_not_there_is_said_in_a_sentence() {
 #[test]
 fn words_name_every_control_and_symbol() {
     words::words_name_every_control_and_symbol();
+}
+
+#[test]
+fn the_family_loses_what_transformers_says() {
+    family::the_family_loses_what_transformers_says();
+}
+
+#[test]
+fn the_family_recalls_what_its_table_says() {
+    family::the_family_recalls_what_its_table_says();
+}
+
+#[test]
+fn recall_models_lose_what_the_rule_says() {
+    family::recall_models_lose_what_the_rule_says();
 }

@@ -414,8 +414,7 @@ fn options(tapped_layer: Option<usize>, change: Change) -> Options {
         capacity: usize::MAX,
         change,
         tapped_layer,
-        normalise_at: 0,
-        pruning: None,
+        ..Options::default()
     }
 }
 

@@ -101,7 +101,7 @@ impl Study {
             change,
             tapped_layer,
             normalise_at,
-            pruning: None,
+            ..Options::default()
         };
         bench.session(&self.stack, &options).await
     }
