@@ -111,8 +111,11 @@ impl Order {
     }
 }
 
+/// Gives the tokens of a grid as an order reads them.
+type Tokens = fn(Grid) -> Vec<usize>;
+
 /// The orders by name; each can be read from its end, as `<name>-reversed`.
-pub const ALL: [(&str, fn(Grid) -> Vec<usize>); 5] = [
+pub const ALL: [(&str, Tokens); 5] = [
     ("raster", raster::tokens),
     ("column", column::tokens),
     ("snake", snake::tokens),

@@ -52,7 +52,11 @@ impl Runner {
 
     fn is_ours(self) -> bool {
         match self {
-            Runner::Wasm | Runner::WasmRelaxed | Runner::Native | Runner::Native4Wide => true,
+            Runner::Wasm
+            | Runner::WasmRelaxed
+            | Runner::Native
+            | Runner::Native4Wide
+            | Runner::NativeUnpruned => true,
             Runner::OnnxRuntimeWeb | Runner::OnnxRuntimeWebRelaxed | Runner::Transformers => false,
         }
     }
