@@ -211,7 +211,7 @@ fn what_is_not_understood_is_named_with_what_is_possible() {
     for (arguments, words) in [
         (
             &[][..],
-            &["no command", "logits, probe, generate, bench"][..],
+            &["no command", "logits, probe, prune, generate, bench"][..],
         ),
         (&["sing"], &["“sing”", "logits, probe"]),
         (

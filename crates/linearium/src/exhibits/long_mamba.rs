@@ -361,8 +361,13 @@ fn run<'a>(settings: &'a Settings, bench: &'a Bench<'a>) -> Pending<'a, Shown> {
         }
         shown.value("drawn_unfiltered", drawn.unfiltered);
         shown.value("drawn_kept", drawn.kept_share);
+        let found = [rules::nearest, rules::rounded_down].map(|at| at(length, study.trained));
         if filter.rule != Rule::Threshold {
             shown.idle("lookup", "only the published rule looks a threshold up");
+        } else if length <= study.trained {
+            shown.idle("lookup", "nothing is skipped within the training length");
+        } else if found == [length; 2] {
+            shown.idle("lookup", "both tables have this very length");
         }
         shown.summary = format!(
             "{globals} heads are global. Head {} of layer {layer} looks back {} tokens on average at {} tokens, {} at {length}, and {} when it keeps {} % of the tokens. The loss of the last half of the text is {} nats{}.",

@@ -289,10 +289,14 @@ mod tests {
         }
     }
 
+    /// Only pairs that come later disturb a pair, about half of what disturbs it in a sum. A second
+    /// implementation (NumPy, 400 draws) has 0.758 of the error of the sum, with a standard deviation
+    /// of 0.014 between means over eight draws.
     #[test]
-    fn the_delta_rule_recalls_what_fits() {
+    fn the_delta_rule_forgets_what_is_in_the_way() {
         let s = Setting { pairs: 16, width: 64, delta: true, ..PLAIN };
-        assert!(error(s) < 0.5 * error(Setting { delta: false, ..s }));
+        let ratio = error(s) / error(Setting { delta: false, ..s });
+        assert!((ratio - 0.758).abs() < 4.0 * 0.014, "{ratio}");
         // The last pair is recalled exactly: its key recalls what was just put there.
         let out = store(&Setting { pairs: 200, ..s });
         assert!(*out.errors.last().unwrap() < 1e-9);
