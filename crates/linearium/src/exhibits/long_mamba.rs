@@ -13,9 +13,7 @@ mod synthetic;
 use crate::exhibit::declared::{
     at_x, at_y, control, curve, measured, number, one_of, symbol, table, whole, word,
 };
-use crate::exhibit::{
-    Act, BACKEND, Bench, Exhibit, Paper, Pending, Shown, Step, axis, axis_over,
-};
+use crate::exhibit::{Act, BACKEND, Bench, Exhibit, Paper, Pending, Shown, Step, axis, axis_over};
 use crate::lab::Need;
 use crate::number::short;
 use crate::probes::cost;
@@ -156,23 +154,103 @@ pub static EXHIBIT: Exhibit = Exhibit {
     symbols: &[
         measured("trained", "L₀", "training length", "tokens", "model"),
         measured("length", "S", "length of the text", "tokens", "length"),
-        symbol("theta", "θ", "a head is global if it keeps more than this over L₀", "theta"),
-        symbol("left", "Π", "what the chosen head leaves of a write after L₀ tokens", "head"),
+        symbol(
+            "theta",
+            "θ",
+            "a head is global if it keeps more than this over L₀",
+            "theta",
+        ),
+        symbol(
+            "left",
+            "Π",
+            "what the chosen head leaves of a write after L₀ tokens",
+            "head",
+        ),
         symbol("globals", "global", "global heads of the model", "theta"),
-        symbol("budget", "b", "sum of the steps of a window of L₀ tokens", "clamped"),
-        symbol("g", "g", "threshold of the chosen head for this length", "lookup"),
-        symbol("lookup", "δ", "relative difference of g as released and as described", "lookup"),
-        symbol("kept", "α", "share of the tokens that the chosen head keeps", "rule"),
-        symbol("spent", "Σ/b", "sum of the kept steps over the budget", "rule"),
-        measured("reach_short", "d(L₀)", "mean distance of the chosen head at L₀", "tokens", "head"),
-        measured("reach_long", "d(S)", "mean distance at S", "tokens", "length"),
-        measured("reach_filtered", "d′(S)", "mean distance at S with tokens skipped", "tokens", "rule"),
-        measured("loss", "ℓ", "loss of the last half of the text", "nats", "length"),
-        measured("loss_filtered", "ℓ′", "the same with tokens skipped", "nats", "rule"),
+        symbol(
+            "budget",
+            "b",
+            "sum of the steps of a window of L₀ tokens",
+            "clamped",
+        ),
+        symbol(
+            "g",
+            "g",
+            "threshold of the chosen head for this length",
+            "lookup",
+        ),
+        symbol(
+            "lookup",
+            "δ",
+            "relative difference of g as released and as described",
+            "lookup",
+        ),
+        symbol(
+            "kept",
+            "α",
+            "share of the tokens that the chosen head keeps",
+            "rule",
+        ),
+        symbol(
+            "spent",
+            "Σ/b",
+            "sum of the kept steps over the budget",
+            "rule",
+        ),
+        measured(
+            "reach_short",
+            "d(L₀)",
+            "mean distance of the chosen head at L₀",
+            "tokens",
+            "head",
+        ),
+        measured(
+            "reach_long",
+            "d(S)",
+            "mean distance at S",
+            "tokens",
+            "length",
+        ),
+        measured(
+            "reach_filtered",
+            "d′(S)",
+            "mean distance at S with tokens skipped",
+            "tokens",
+            "rule",
+        ),
+        measured(
+            "loss",
+            "ℓ",
+            "loss of the last half of the text",
+            "nats",
+            "length",
+        ),
+        measured(
+            "loss_filtered",
+            "ℓ′",
+            "the same with tokens skipped",
+            "nats",
+            "rule",
+        ),
         symbol("recall", "r", "share of passkey digits found", "samples"),
-        symbol("recall_filtered", "r′", "the same with tokens skipped", "samples"),
-        symbol("drawn_unfiltered", "Σ₀/b", "drawn steps: their sum at S over the budget", "mean"),
-        symbol("drawn_kept", "α₀", "drawn steps: share of tokens kept", "spread"),
+        symbol(
+            "recall_filtered",
+            "r′",
+            "the same with tokens skipped",
+            "samples",
+        ),
+        symbol(
+            "drawn_unfiltered",
+            "Σ₀/b",
+            "drawn steps: their sum at S over the budget",
+            "mean",
+        ),
+        symbol(
+            "drawn_kept",
+            "α₀",
+            "drawn steps: share of tokens kept",
+            "spread",
+        ),
     ],
     needs: |settings| needs(settings.get("model")),
     run,
@@ -409,7 +487,11 @@ fn kept(study: &Study, before: &crate::exhibit::Reading, layer: usize) -> Heatma
     }
     let name = |&at: &(usize, usize)| {
         let head = study.look(at);
-        format!("head {}{}", head.head, if head.global { ", global" } else { "" })
+        format!(
+            "head {}{}",
+            head.head,
+            if head.global { ", global" } else { "" }
+        )
     };
     Heatmap {
         x: axis_over("position", "tokens", Scale::Linear, [0.0, length as f64]),

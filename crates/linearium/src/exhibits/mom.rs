@@ -9,9 +9,7 @@ mod memories;
 mod trained;
 
 use crate::exhibit::declared::{at_x, control, curve, number, one_of, symbol, whole};
-use crate::exhibit::{
-    Act, BACKEND, Bench, Exhibit, Paper, Pending, Shown, Step, axis, axis_over,
-};
+use crate::exhibit::{Act, BACKEND, Bench, Exhibit, Paper, Pending, Shown, Step, axis, axis_over};
 use crate::lab::Need;
 use crate::number::short;
 use crate::settings::{Settings, choice};
@@ -163,18 +161,63 @@ pub static EXHIBIT: Exhibit = Exhibit {
         symbol("memories", "M", "routed memories", "memories"),
         symbol("top", "k", "memories a token is sent to", "top"),
         symbol("width", "d_k", "key width", "width"),
-        symbol("temperature", "τ", "temperature of the router", "temperature"),
+        symbol(
+            "temperature",
+            "τ",
+            "temperature of the router",
+            "temperature",
+        ),
         symbol("decay", "a", "decay of a written memory", "decay"),
         symbol("state", "state", "numbers in all memories", "shared"),
         symbol("work", "work", "numbers updated for a token", "top"),
-        symbol("error", "ε", "relative RMS error of the recalled values", "router"),
-        symbol("one", "ε₁", "the same with one memory of this width", "rule"),
-        symbol("same", "ε₌", "the same with one memory of the whole state", "likeness"),
-        symbol("expected", "√(n k / M d_k)", "error that sums of random keys have with an even router", ""),
-        symbol("balance", "L", "balance loss, k where all memories get as much", "router"),
-        symbol("busiest", "max f", "share of the tokens that the busiest memory gets", "router"),
-        symbol("recall", "r", "share of the pairs that the trained model recalls here", "asked"),
-        symbol("trained_busiest", "max f̂", "share of the tokens that its busiest memory gets", "checkpoint"),
+        symbol(
+            "error",
+            "ε",
+            "relative RMS error of the recalled values",
+            "router",
+        ),
+        symbol(
+            "one",
+            "ε₁",
+            "the same with one memory of this width",
+            "rule",
+        ),
+        symbol(
+            "same",
+            "ε₌",
+            "the same with one memory of the whole state",
+            "likeness",
+        ),
+        symbol(
+            "expected",
+            "√(n k / M d_k)",
+            "error that sums of random keys have with an even router",
+            "",
+        ),
+        symbol(
+            "balance",
+            "L",
+            "balance loss, k where all memories get as much",
+            "router",
+        ),
+        symbol(
+            "busiest",
+            "max f",
+            "share of the tokens that the busiest memory gets",
+            "router",
+        ),
+        symbol(
+            "recall",
+            "r",
+            "share of the pairs that the trained model recalls here",
+            "asked",
+        ),
+        symbol(
+            "trained_busiest",
+            "max f̂",
+            "share of the tokens that its busiest memory gets",
+            "checkpoint",
+        ),
     ],
     needs: |settings| needs(&[settings.get("checkpoint")]),
     run,
@@ -321,8 +364,7 @@ fn run<'a>(settings: &'a Settings, bench: &'a Bench<'a>) -> Pending<'a, Shown> {
         let kind = settings.get("checkpoint");
         let asked: usize = settings.get("asked").parse().unwrap_or(8);
         let layer = settings.integer("layer") as usize;
-        let answers =
-            trained::ask(bench, &id_of(kind), asked, SEQUENCES, layer, s.seed).await?;
+        let answers = trained::ask(bench, &id_of(kind), asked, SEQUENCES, layer, s.seed).await?;
         let recorded = trained::recorded(&bench.text("mom-recall")?)?;
         shown.view(
             "trained",
@@ -337,7 +379,11 @@ fn run<'a>(settings: &'a Settings, bench: &'a Bench<'a>) -> Pending<'a, Shown> {
                 y: axis_over("recall", "", Scale::Linear, [0.0, 1.0]),
                 series: vec![curve(
                     "recall",
-                    answers.by_pair.iter().enumerate().map(|(i, r)| ((i + 1) as f64, *r)),
+                    answers
+                        .by_pair
+                        .iter()
+                        .enumerate()
+                        .map(|(i, r)| ((i + 1) as f64, *r)),
                     true,
                 )],
                 ..Lines::default()
@@ -540,7 +586,10 @@ fn routes(answers: &trained::Answers, asked: usize) -> Heatmap {
     );
     map.row_labels = (0..memories).map(|m| memory(memories, m)).collect();
     map.x.unit = "tokens".to_owned();
-    map.rule = format!("pairs are stated in the first {} tokens, then asked for", 2 * asked);
+    map.rule = format!(
+        "pairs are stated in the first {} tokens, then asked for",
+        2 * asked
+    );
     map.x_is_position = true;
     map
 }

@@ -10,9 +10,7 @@ mod laws;
 mod reading;
 
 use crate::exhibit::declared::{control, curve, measured, number, one_of, symbol, whole};
-use crate::exhibit::{
-    Act, BACKEND, Bench, Exhibit, Paper, Pending, Shown, Step, axis, axis_over,
-};
+use crate::exhibit::{Act, BACKEND, Bench, Exhibit, Paper, Pending, Shown, Step, axis, axis_over};
 use crate::lab::Need;
 use crate::number::short;
 use crate::settings::{Property, Settings, choice};
@@ -217,25 +215,110 @@ pub static EXHIBIT: Exhibit = Exhibit {
     symbols: &[
         measured("trained", "L₀", "training length", "tokens", "trained"),
         measured("length", "T", "length of the text", "tokens", "length"),
-        symbol("elements", "N_S", "elements of the recurrent state of the model", "state"),
+        symbol(
+            "elements",
+            "N_S",
+            "elements of the recurrent state of the model",
+            "state",
+        ),
         symbol("ca", "c_a", "factor on every decay", "ca"),
         symbol("cb", "c_B", "factor on every write", "cb"),
-        symbol("alone", "c_a^T", "what that factor alone leaves of the first write", "ca"),
-        measured("window", "r", "tokens that the state holds", "tokens", "window"),
-        measured("cap", "p", "tokens after which the cap is taken", "tokens", "cap"),
-        symbol("left", "α_{1:T}", "what the chosen head leaves of the first write", "head"),
-        symbol("growth", "var", "variance of the chosen head's state at T over that at L₀", "input"),
-        measured("near", "ℓ(L₀)", "loss up to the training length", "nats", "model"),
-        measured("far", "ℓ(T)", "loss of the last half of the text", "nats", "length"),
-        measured("mitigated", "ℓ′(T)", "the same with the mitigation", "nats", "mitigation"),
-        symbol("recall", "R", "share of the passkey digits found in the longest texts of the grid", "samples"),
-        symbol("recall_mitigated", "R′", "the same with the mitigation", "mitigation"),
-        symbol("drawn", "‖S‖", "norm of the drawn head's state at the end", "decay"),
+        symbol(
+            "alone",
+            "c_a^T",
+            "what that factor alone leaves of the first write",
+            "ca",
+        ),
+        measured(
+            "window",
+            "r",
+            "tokens that the state holds",
+            "tokens",
+            "window",
+        ),
+        measured(
+            "cap",
+            "p",
+            "tokens after which the cap is taken",
+            "tokens",
+            "cap",
+        ),
+        symbol(
+            "left",
+            "α_{1:T}",
+            "what the chosen head leaves of the first write",
+            "head",
+        ),
+        symbol(
+            "growth",
+            "var",
+            "variance of the chosen head's state at T over that at L₀",
+            "input",
+        ),
+        measured(
+            "near",
+            "ℓ(L₀)",
+            "loss up to the training length",
+            "nats",
+            "model",
+        ),
+        measured(
+            "far",
+            "ℓ(T)",
+            "loss of the last half of the text",
+            "nats",
+            "length",
+        ),
+        measured(
+            "mitigated",
+            "ℓ′(T)",
+            "the same with the mitigation",
+            "nats",
+            "mitigation",
+        ),
+        symbol(
+            "recall",
+            "R",
+            "share of the passkey digits found in the longest texts of the grid",
+            "samples",
+        ),
+        symbol(
+            "recall_mitigated",
+            "R′",
+            "the same with the mitigation",
+            "mitigation",
+        ),
+        symbol(
+            "drawn",
+            "‖S‖",
+            "norm of the drawn head's state at the end",
+            "decay",
+        ),
         symbol("capped", "‖S′‖", "the same, normalised", "direction"),
-        symbol("difference", "ratio", "that norm as released over as described", "direction"),
-        symbol("window_error", "δ_r", "relative error of a window by difference in single precision", "key"),
-        symbol("forget_slope", "dT_f/dN_S", "tokens of training length for a thousand elements more until a model forgets", ""),
-        symbol("recall_slope", "d ln T_r/dN_S", "growth of the longest recall for a thousand elements more", ""),
+        symbol(
+            "difference",
+            "ratio",
+            "that norm as released over as described",
+            "direction",
+        ),
+        symbol(
+            "window_error",
+            "δ_r",
+            "relative error of a window by difference in single precision",
+            "key",
+        ),
+        symbol(
+            "forget_slope",
+            "dT_f/dN_S",
+            "tokens of training length for a thousand elements more until a model forgets",
+            "",
+        ),
+        symbol(
+            "recall_slope",
+            "d ln T_r/dN_S",
+            "growth of the longest recall for a thousand elements more",
+            "",
+        ),
     ],
     needs: |settings| needs(&id_of(settings)),
     run,
@@ -296,7 +379,11 @@ fn member(state: usize, length: usize) -> String {
 
 fn id_of(settings: &Settings) -> String {
     match settings.get("model") {
-        "family" => format!("mamba2-n{}-t{}", settings.get("state"), settings.get("trained")),
+        "family" => format!(
+            "mamba2-n{}-t{}",
+            settings.get("state"),
+            settings.get("trained")
+        ),
         shipped => shipped.to_owned(),
     }
 }
@@ -422,7 +509,11 @@ fn run<'a>(settings: &'a Settings, bench: &'a Bench<'a>) -> Pending<'a, Shown> {
             "Longest text with 95 % recall, over the state",
             Drawing::Lines(laws.recall_lines()),
         );
-        shown.view("laws", "Laws, here and published", Drawing::Table(laws.table()));
+        shown.view(
+            "laws",
+            "Laws, here and published",
+            Drawing::Table(laws.table()),
+        );
         shown.view(
             "random-keys",
             "Without training: random keys that a state of width N holds",
@@ -455,7 +546,10 @@ fn run<'a>(settings: &'a Settings, bench: &'a Bench<'a>) -> Pending<'a, Shown> {
         shown.value("left", study.left(shown_reading, head));
         shown.value("growth", study.growth(&plain, head));
         let far = |r: &crate::exhibit::Reading| mean32(&r.losses[length / 2..]);
-        shown.value("near", mean32(&plain.losses[..study.trained.min(length - 1)]));
+        shown.value(
+            "near",
+            mean32(&plain.losses[..study.trained.min(length - 1)]),
+        );
         shown.value("far", far(&plain));
         shown.value("mitigated", far(shown_reading));
         for (id, found) in ["recall", "recall_mitigated"].into_iter().zip(recall) {
@@ -519,7 +613,10 @@ fn passkeys(grid: &[Vec<f64>]) -> Heatmap {
         rows: depths.len(),
         values: values.collect(),
         row_labels: depths.map(|d| d.to_string()).to_vec(),
-        column_labels: reading::GRID[..grid.len()].iter().map(ToString::to_string).collect(),
+        column_labels: reading::GRID[..grid.len()]
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
         value: axis_over("share of digits", "", Scale::Linear, [0.0, 1.0]),
         rule: "share of the digits found".to_owned(),
         run: "a".to_owned(),
@@ -530,7 +627,10 @@ fn passkeys(grid: &[Vec<f64>]) -> Heatmap {
 fn recall_lines(grids: &[Vec<Vec<f64>>]) -> Lines {
     let names = ["unchanged", "with the mitigation"];
     let of = |(grid, name): (&Vec<Vec<f64>>, &str)| {
-        let points = grid.iter().zip(reading::GRID).map(|(row, l)| (l as f64, mean(row)));
+        let points = grid
+            .iter()
+            .zip(reading::GRID)
+            .map(|(row, l)| (l as f64, mean(row)));
         curve(name, points, name != "unchanged")
     };
     Lines {
@@ -543,5 +643,7 @@ fn recall_lines(grids: &[Vec<Vec<f64>>]) -> Lines {
 
 /// All models of the family.
 fn family() -> impl Iterator<Item = (usize, usize)> {
-    STATES.iter().flat_map(|&n| LENGTHS.iter().map(move |&t| (n, t)))
+    STATES
+        .iter()
+        .flat_map(|&n| LENGTHS.iter().map(move |&t| (n, t)))
 }

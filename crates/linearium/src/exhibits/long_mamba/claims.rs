@@ -25,7 +25,14 @@ pub static CLAIMS: [Claim; 7] = [
         reproducible: true,
         why: "",
         needs: nothing,
-        measure: |_| drawn(0.0, |s| (s.unfiltered, format!("The steps sum to {} budgets.", short(s.unfiltered)))),
+        measure: |_| {
+            drawn(0.0, |s| {
+                (
+                    s.unfiltered,
+                    format!("The steps sum to {} budgets.", short(s.unfiltered)),
+                )
+            })
+        },
     },
     Claim {
         id: "budget",
@@ -39,7 +46,18 @@ pub static CLAIMS: [Claim; 7] = [
         reproducible: true,
         why: "",
         needs: nothing,
-        measure: |_| drawn(0.0, |s| (s.spent, format!("The kept steps spend {} of the budget, with {} % of the tokens: far fewer than the eighth that S / L₀ suggests.", short(s.spent), short(100.0 * s.kept_share)))),
+        measure: |_| {
+            drawn(0.0, |s| {
+                (
+                    s.spent,
+                    format!(
+                        "The kept steps spend {} of the budget, with {} % of the tokens: far fewer than the eighth that S / L₀ suggests.",
+                        short(s.spent),
+                        short(100.0 * s.kept_share)
+                    ),
+                )
+            })
+        },
     },
     Claim {
         id: "budget-clamped",
@@ -53,7 +71,18 @@ pub static CLAIMS: [Claim; 7] = [
         reproducible: false,
         why: "Clamping makes a plateau of 5 % equal values, whose sum over 8 L₀ tokens alone exceeds the budget; the threshold then is the plateau's height, and all steps above it, unclamped when the text is read, are kept: 5 % of the tokens instead of 2 %.",
         needs: nothing,
-        measure: |_| drawn(CLAMPED_SHARE, |s| (s.spent, format!("The kept steps spend {} budgets, with {} % of the tokens.", short(s.spent), short(100.0 * s.kept_share)))),
+        measure: |_| {
+            drawn(CLAMPED_SHARE, |s| {
+                (
+                    s.spent,
+                    format!(
+                        "The kept steps spend {} budgets, with {} % of the tokens.",
+                        short(s.spent),
+                        short(100.0 * s.kept_share)
+                    ),
+                )
+            })
+        },
     },
     Claim {
         id: "receptive-field",
@@ -115,17 +144,23 @@ pub static CLAIMS: [Claim; 7] = [
         reproducible: true,
         why: "",
         needs: files,
-        measure: |bench| Box::pin(async move {
-            let mut study = study(bench, LENGTH, 0).await?;
-            let before = study.read(bench, 0, false).await?;
-            study.choose(&before);
-            let after = study.read(bench, 0, true).await?;
-            let [a, b] = [before, after].map(|r| mean(&r.losses[LENGTH / 2..]));
-            Ok(Measured {
-                value: a - b,
-                words: format!("The loss is {} nats without and {} with the filter.", short(a), short(b)),
+        measure: |bench| {
+            Box::pin(async move {
+                let mut study = study(bench, LENGTH, 0).await?;
+                let before = study.read(bench, 0, false).await?;
+                study.choose(&before);
+                let after = study.read(bench, 0, true).await?;
+                let [a, b] = [before, after].map(|r| mean(&r.losses[LENGTH / 2..]));
+                Ok(Measured {
+                    value: a - b,
+                    words: format!(
+                        "The loss is {} nats without and {} with the filter.",
+                        short(a),
+                        short(b)
+                    ),
+                })
             })
-        }),
+        },
     },
     Claim {
         id: "recall",
@@ -139,16 +174,22 @@ pub static CLAIMS: [Claim; 7] = [
         reproducible: true,
         why: "",
         needs: files,
-        measure: |bench| Box::pin(async move {
-            let study = study(bench, LENGTH, 0).await?;
-            let text = bench.text("heldout")?;
-            let without = study.recall(bench, &text, 4, false).await?;
-            let with = study.recall(bench, &text, 4, true).await?;
-            Ok(Measured {
-                value: with - without,
-                words: format!("{} % of the digits are found without and {} % with the filter.", short(100.0 * without), short(100.0 * with)),
+        measure: |bench| {
+            Box::pin(async move {
+                let study = study(bench, LENGTH, 0).await?;
+                let text = bench.text("heldout")?;
+                let without = study.recall(bench, &text, 4, false).await?;
+                let with = study.recall(bench, &text, 4, true).await?;
+                Ok(Measured {
+                    value: with - without,
+                    words: format!(
+                        "{} % of the digits are found without and {} % with the filter.",
+                        short(100.0 * without),
+                        short(100.0 * with)
+                    ),
+                })
             })
-        }),
+        },
     },
 ];
 

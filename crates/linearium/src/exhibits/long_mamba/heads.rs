@@ -85,26 +85,39 @@ impl Study {
         length: usize,
         filter: Filter,
     ) -> Result<Study, String> {
-        let trained = stack.train_context.ok_or("config.json has no train_context_length")?;
+        let trained = stack
+            .train_context
+            .ok_or("config.json has no train_context_length")?;
         let (ids, layers) = (stack.encode(text), stack.blocks.len());
         let around = |from: usize, n: usize| -> Vec<u32> {
             ids.iter().cycle().skip(from).take(n).copied().collect()
         };
-        let mut session = bench.session(&stack, &options(None, Change::default())).await?;
+        let mut session = bench
+            .session(&stack, &options(None, Change::default()))
+            .await?;
         let wanted: Vec<_> = (0..layers).map(|l| (l, STEPS)).collect();
         let mut windows = vec![Vec::new(); layers];
         for w in 0..WINDOWS {
             let window = around(place + length + w * trained, trained);
-            let read = bench.read(&mut session, &window, trained, &wanted, None).await?;
+            let read = bench
+                .read(&mut session, &window, trained, &wanted, None)
+                .await?;
             for (windows, rows) in windows.iter_mut().zip(read.rows) {
                 windows.push(rows);
             }
         }
         let heads = (0..layers).map(|layer| {
-            let rates = session.plan.taps(layer).steps.as_ref().map(|(_, a)| a.clone());
+            let rates = session
+                .plan
+                .taps(layer)
+                .steps
+                .as_ref()
+                .map(|(_, a)| a.clone());
             let rates = rates.unwrap_or_else(|| Vec::new().into());
             let head = |(head, &rate): (usize, &f32)| {
-                let own = windows[layer].iter().map(|rows| column(rows, rates.len(), head));
+                let own = windows[layer]
+                    .iter()
+                    .map(|rows| column(rows, rates.len(), head));
                 let calibration = Calibration::new(&own.collect::<Vec<_>>(), filter.clamped);
                 let log_left = calibration.log_decay(rate.into());
                 let global = log_left > filter.log_theta;
@@ -162,9 +175,10 @@ impl Study {
     }
 
     fn change(&self, filtered: bool) -> Change {
-        let thresholds = self.heads.iter().map(|heads| -> Weights {
-            heads.iter().map(|h| h.threshold).collect()
-        });
+        let thresholds = self
+            .heads
+            .iter()
+            .map(|heads| -> Weights { heads.iter().map(|h| h.threshold).collect() });
         Change {
             thresholds: filtered.then(|| thresholds.collect()),
             ..Change::default()
@@ -177,7 +191,9 @@ impl Study {
         layer: Option<usize>,
         filtered: bool,
     ) -> Result<Session<BoxedPlayer>, String> {
-        bench.session(&self.stack, &options(layer, self.change(filtered))).await
+        bench
+            .session(&self.stack, &options(layer, self.change(filtered)))
+            .await
     }
 
     /// Reads the text.
@@ -191,7 +207,9 @@ impl Study {
         let mut wanted: Vec<(usize, Pick)> = (0..self.heads.len()).map(|l| (l, STEPS)).collect();
         wanted.push((layer, |taps| Some(taps.q)));
         wanted.push((layer, |taps| Some(taps.k)));
-        bench.read(&mut session, &self.tokens, EVERY, &wanted, Some(layer)).await
+        bench
+            .read(&mut session, &self.tokens, EVERY, &wanted, Some(layer))
+            .await
     }
 
     /// The same with the filter; none if the model cannot run with this rule.
@@ -216,7 +234,14 @@ impl Study {
     ) -> Result<f64, String> {
         let mut session = self.session(bench, None, filtered).await?;
         let found = bench
-            .recall(&mut session, filler, self.length, &DEPTHS, samples, PASSKEYS)
+            .recall(
+                &mut session,
+                filler,
+                self.length,
+                &DEPTHS,
+                samples,
+                PASSKEYS,
+            )
             .await?;
         Ok(found.iter().sum::<f64>() / found.len() as f64)
     }
@@ -272,7 +297,8 @@ impl Study {
             let width = rows.len() / steps.len();
             let first = head * (width / shape.key) / shape.heads * shape.key;
             let rows = rows.chunks_exact(width);
-            rows.flat_map(|row| row[first..first + shape.key].to_vec()).collect()
+            rows.flat_map(|row| row[first..first + shape.key].to_vec())
+                .collect()
         };
         let rate = self.heads[layer][head].rate as f32;
         Factors {
@@ -335,7 +361,11 @@ impl Study {
                 // Below this a logarithmic axis shows nothing of interest.
                 ((t + 1) as f64, (rate * sum).max(-80.0).exp())
             });
-            points.collect::<Vec<_>>().into_iter().step_by(every).collect()
+            points
+                .collect::<Vec<_>>()
+                .into_iter()
+                .step_by(every)
+                .collect()
         };
         Lines {
             x: axis("position", "tokens", Scale::Linear),
@@ -420,5 +450,9 @@ fn options(tapped_layer: Option<usize>, change: Change) -> Options {
 
 /// One column of rows `[T, width]`.
 fn column(rows: &[f32], width: usize, at: usize) -> Vec<f32> {
-    rows.iter().skip(at).step_by(width.max(1)).copied().collect()
+    rows.iter()
+        .skip(at)
+        .step_by(width.max(1))
+        .copied()
+        .collect()
 }

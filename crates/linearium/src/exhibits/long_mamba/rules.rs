@@ -95,7 +95,10 @@ const GRID: [f64; 25] = [
 pub fn nearest(length: usize, trained: usize) -> usize {
     let thousand = trained as f64 / 2.0;
     let distance = |g: &f64| (g * thousand - length as f64).abs();
-    let best = GRID.iter().copied().min_by(|a, b| distance(a).total_cmp(&distance(b)));
+    let best = GRID
+        .iter()
+        .copied()
+        .min_by(|a, b| distance(a).total_cmp(&distance(b)));
     (best.unwrap_or(1.0) * thousand).round() as usize
 }
 
@@ -167,7 +170,10 @@ mod tests {
         let windows: Vec<_> = (0..3).map(|i| steps(500, i)).collect();
         let c = Calibration::new(&windows, filter::CLAMPED_SHARE);
         for length in [501, 1000, 4000] {
-            assert_eq!(c.threshold(length) as f32, filter::threshold(&windows, -1e-3, length));
+            assert_eq!(
+                c.threshold(length) as f32,
+                filter::threshold(&windows, -1e-3, length)
+            );
         }
         assert_eq!(c.threshold(500), 0.0);
     }

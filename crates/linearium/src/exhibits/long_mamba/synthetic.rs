@@ -36,7 +36,9 @@ fn drawn(n: usize, mean: f64, spread: f64, seed: u64) -> Vec<f32> {
 impl Steps {
     /// A text `times` as long as those of training, at least as long.
     pub fn new(mean: f64, spread: f64, clamped: f64, times: f64) -> Steps {
-        let windows: Vec<_> = (0..WINDOWS).map(|i| drawn(TRAINED, mean, spread, i)).collect();
+        let windows: Vec<_> = (0..WINDOWS)
+            .map(|i| drawn(TRAINED, mean, spread, i))
+            .collect();
         let calibration = Calibration::new(&windows, clamped);
         let length = (TRAINED as f64 * times.max(1.0)) as usize;
         let mut long = drawn(length, mean, spread, 77);

@@ -156,8 +156,12 @@ fn difference<'a>(
     theirs: &'static str,
 ) -> Pending<'a, Measured> {
     Box::pin(async move {
-        let a = trained::ask(bench, &id_of(ours), ASKED, TEXTS, 1, SEED).await?.recall;
-        let b = trained::ask(bench, &id_of(theirs), ASKED, TEXTS, 1, SEED).await?.recall;
+        let a = trained::ask(bench, &id_of(ours), ASKED, TEXTS, 1, SEED)
+            .await?
+            .recall;
+        let b = trained::ask(bench, &id_of(theirs), ASKED, TEXTS, 1, SEED)
+            .await?
+            .recall;
         Ok(Measured {
             value: a - b,
             words: format!(

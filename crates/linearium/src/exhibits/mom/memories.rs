@@ -70,7 +70,12 @@ impl Outcome {
         let mean = |m: usize| {
             self.probabilities.iter().map(|p| p[m]).sum::<f64>() / self.probabilities.len() as f64
         };
-        m as f64 * load.iter().enumerate().map(|(m, f)| f * mean(m)).sum::<f64>()
+        m as f64
+            * load
+                .iter()
+                .enumerate()
+                .map(|(m, f)| f * mean(m))
+                .sum::<f64>()
     }
 }
 
@@ -99,7 +104,9 @@ struct Memory(Vec<f64>);
 impl Memory {
     fn read(&self, q: &[f64], out: &mut [f64], weight: f64) {
         for (q, row) in q.iter().zip(self.0.chunks_exact(out.len())) {
-            out.iter_mut().zip(row).for_each(|(o, s)| *o += weight * q * s);
+            out.iter_mut()
+                .zip(row)
+                .for_each(|(o, s)| *o += weight * q * s);
         }
     }
 
@@ -124,17 +131,24 @@ impl Memory {
 /// Stores all pairs, then asks for each.
 pub fn store(s: &Setting) -> Outcome {
     let mut random = Random::new(s.seed.wrapping_mul(1009) + s.width as u64);
-    let centres: Vec<_> = (0..SEGMENTS).map(|_| unit(normals(&mut random, s.width))).collect();
+    let centres: Vec<_> = (0..SEGMENTS)
+        .map(|_| unit(normals(&mut random, s.width)))
+        .collect();
     let segment = |t: usize| t * SEGMENTS / s.pairs;
     let keys: Vec<Vec<f64>> = (0..s.pairs)
         .map(|t| {
             let own = unit(normals(&mut random, s.width));
             let (a, b) = (s.likeness.sqrt(), (1.0 - s.likeness).sqrt());
-            let mixed = own.iter().zip(&centres[segment(t)]).map(|(o, c)| b * o + a * c);
+            let mixed = own
+                .iter()
+                .zip(&centres[segment(t)])
+                .map(|(o, c)| b * o + a * c);
             unit(mixed.collect())
         })
         .collect();
-    let values: Vec<_> = (0..s.pairs).map(|_| unit(normals(&mut random, s.values))).collect();
+    let values: Vec<_> = (0..s.pairs)
+        .map(|_| unit(normals(&mut random, s.values)))
+        .collect();
     let logits = logits(s, &keys, segment, &mut random);
     let probabilities: Vec<Vec<f64>> = logits.iter().map(|l| softmax(l, s.temperature)).collect();
     let weights: Vec<Vec<f64>> = probabilities.iter().map(|p| route(p, s.top)).collect();
@@ -165,7 +179,11 @@ pub fn store(s: &Setting) -> Outcome {
         if s.shared {
             memories[s.memories].read(&keys[t], &mut read, share);
         }
-        let off: f64 = read.iter().zip(&values[t]).map(|(r, v)| (r - v) * (r - v)).sum();
+        let off: f64 = read
+            .iter()
+            .zip(&values[t])
+            .map(|(r, v)| (r - v) * (r - v))
+            .sum();
         off.sqrt()
     });
     let errors = errors.collect();
@@ -174,7 +192,11 @@ pub fn store(s: &Setting) -> Outcome {
         for j in 0..s.pairs {
             let both = |m: usize| weights[i][m] > 0.0 && weights[j][m] > 0.0;
             let meet = s.shared || (0..s.memories).any(both);
-            let product = if meet { dot(&keys[i], &keys[j]).abs() } else { 0.0 };
+            let product = if meet {
+                dot(&keys[i], &keys[j]).abs()
+            } else {
+                0.0
+            };
             interference.push(product as f32);
         }
     }
@@ -203,7 +225,11 @@ fn logits(
             keys.iter().map(of).collect()
         }
         Router::Segment => (0..keys.len())
-            .map(|t| (0..m).map(|i| 4.0 * f64::from(i == segment(t) % m)).collect())
+            .map(|t| {
+                (0..m)
+                    .map(|i| 4.0 * f64::from(i == segment(t) % m))
+                    .collect()
+            })
             .collect(),
         Router::Collapsed => keys
             .iter()
@@ -284,7 +310,11 @@ mod tests {
     fn one_memory_has_the_error_of_its_closed_form() {
         for (pairs, width) in [(32, 32), (128, 32), (512, 32), (512, 128)] {
             let wanted = ((pairs - 1) as f64 / width as f64).sqrt();
-            let got = error(Setting { pairs, width, ..PLAIN });
+            let got = error(Setting {
+                pairs,
+                width,
+                ..PLAIN
+            });
             assert!((got / wanted - 1.0).abs() < 0.06, "{got} {wanted}");
         }
     }
@@ -294,7 +324,12 @@ mod tests {
     /// of 0.014 between means over eight draws.
     #[test]
     fn the_delta_rule_forgets_what_is_in_the_way() {
-        let s = Setting { pairs: 16, width: 64, delta: true, ..PLAIN };
+        let s = Setting {
+            pairs: 16,
+            width: 64,
+            delta: true,
+            ..PLAIN
+        };
         let ratio = error(s) / error(Setting { delta: false, ..s });
         assert!((ratio - 0.758).abs() < 4.0 * 0.014, "{ratio}");
         // The last pair is recalled exactly: its key recalls what was just put there.
@@ -304,7 +339,12 @@ mod tests {
 
     #[test]
     fn untouched_memories_do_not_fade_and_loads_add_up() {
-        let s = Setting { memories: 4, top: 2, decay: 0.9, ..PLAIN };
+        let s = Setting {
+            memories: 4,
+            top: 2,
+            decay: 0.9,
+            ..PLAIN
+        };
         let out = store(&s);
         assert!((out.load().iter().sum::<f64>() - 2.0).abs() < 1e-12);
         for (t, pair) in out.norms.windows(2).enumerate() {
@@ -315,14 +355,23 @@ mod tests {
         }
         // A router that spreads evenly has the balance loss `top`; one that collapsed more.
         assert!((out.balance() - 2.0).abs() < 0.3, "{}", out.balance());
-        let collapsed = store(&Setting { router: Router::Collapsed, top: 1, ..s });
+        let collapsed = store(&Setting {
+            router: Router::Collapsed,
+            top: 1,
+            ..s
+        });
         assert!(collapsed.balance() > 3.5);
         assert_eq!(collapsed.load(), [1.0, 0.0, 0.0, 0.0]);
     }
 
     #[test]
     fn segments_have_memories_of_their_own() {
-        let s = Setting { memories: 4, router: Router::Segment, pairs: 8, ..PLAIN };
+        let s = Setting {
+            memories: 4,
+            router: Router::Segment,
+            pairs: 8,
+            ..PLAIN
+        };
         let out = store(&s);
         for t in 0..8 {
             assert!(out.weights[t][t / 2] > 0.99);

@@ -88,7 +88,9 @@ pub async fn ask(
     let (mut routes, mut load) = (Vec::new(), vec![0.0; memories.saturating_sub(1)]);
     for _ in 0..sequences {
         let (tokens, asked) = sequence(pairs, &mut random);
-        let read = bench.read(&mut session, &tokens, LENGTH, &[(layer, keys)], None).await?;
+        let read = bench
+            .read(&mut session, &tokens, LENGTH, &[(layer, keys)], None)
+            .await?;
         for (found, &at) in by_pair.iter_mut().zip(&asked) {
             *found += f64::from(u8::from(read.guesses[at] == tokens[at + 1])) / sequences as f64;
         }
@@ -146,7 +148,9 @@ pub fn curve_of(recorded: &[Recorded], kind: &str) -> Vec<(f64, f64)> {
     PAIRS
         .iter()
         .filter_map(|&pairs| {
-            let own = recorded.iter().filter(|r| r.kind == kind && r.pairs == pairs);
+            let own = recorded
+                .iter()
+                .filter(|r| r.kind == kind && r.pairs == pairs);
             let values: Vec<f64> = own.map(|r| r.recall).collect();
             let mean = values.iter().sum::<f64>() / values.len() as f64;
             (!values.is_empty()).then_some((pairs as f64, mean))
@@ -176,7 +180,8 @@ mod tests {
 
     #[test]
     fn the_table_is_read_by_kind() {
-        let rows = recorded(b"# kind seed pairs recall\nmom 0 4 1.0\nmom 1 4 0.5\ncost 0 8 0.2\n").unwrap();
+        let rows = recorded(b"# kind seed pairs recall\nmom 0 4 1.0\nmom 1 4 0.5\ncost 0 8 0.2\n")
+            .unwrap();
         assert_eq!(curve_of(&rows, "mom"), [(4.0, 0.75)]);
         let bad = recorded(b"mom 0 4").err().unwrap();
         assert!(bad.contains("without a recall"), "{bad}");

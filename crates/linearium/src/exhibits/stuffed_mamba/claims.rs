@@ -70,7 +70,15 @@ pub static CLAIMS: [Claim; 11] = [
         reproducible: true,
         why: "",
         needs: shipped,
-        measure: |bench| gain(bench, Mitigation::Forget { decay: 0.99, write: 1.0 }),
+        measure: |bench| {
+            gain(
+                bench,
+                Mitigation::Forget {
+                    decay: 0.99,
+                    write: 1.0,
+                },
+            )
+        },
     },
     Claim {
         id: "normalise",
@@ -171,7 +179,11 @@ pub static CLAIMS: [Claim; 11] = [
         measure: |bench| {
             Box::pin(async move {
                 let laws = Laws::new(laws::members(&bench.text("mamba2-family")?)?);
-                law(laws.forget_fit(), laws.forget.len(), "tokens for a thousand elements")
+                law(
+                    laws.forget_fit(),
+                    laws.forget.len(),
+                    "tokens for a thousand elements",
+                )
             })
         },
     },
@@ -190,7 +202,11 @@ pub static CLAIMS: [Claim; 11] = [
         measure: |bench| {
             Box::pin(async move {
                 let laws = Laws::new(laws::members(&bench.text("mamba2-family")?)?);
-                let mut out = law(laws.recall_exponential(), laws.recall.len(), "of ln T for a thousand elements")?;
+                let mut out = law(
+                    laws.recall_exponential(),
+                    laws.recall.len(),
+                    "of ln T for a thousand elements",
+                )?;
                 if let Some((e, p)) = laws.recall_exponential().zip(laws.recall_power()) {
                     out.words += &format!(
                         " An exponential explains {} of the variance of ln T, a power of the state (exponent {} ± {}) {}.",
@@ -229,7 +245,10 @@ fn ends() -> Vec<Need> {
 }
 
 fn table() -> Vec<Need> {
-    needs(MODEL).into_iter().filter(|n| n.kind == "text").collect()
+    needs(MODEL)
+        .into_iter()
+        .filter(|n| n.kind == "text")
+        .collect()
 }
 
 fn law(fit: Option<laws::Fit>, models: usize, unit: &str) -> Result<Measured, String> {
@@ -294,7 +313,9 @@ async fn growth(bench: &Bench<'_>, length: usize) -> Result<Measured, String> {
             all.push((study.growth(&reading, head), layer, head));
         }
     }
-    let most = all.iter().fold(all[0], |m, x| if x.0 > m.0 { *x } else { m });
+    let most = all
+        .iter()
+        .fold(all[0], |m, x| if x.0 > m.0 { *x } else { m });
     let grown = all.iter().filter(|x| x.0 >= 10.0).count();
     Ok(Measured {
         value: most.0,
@@ -315,7 +336,11 @@ fn gain<'a>(bench: &'a Bench<'a>, mitigation: Mitigation) -> Pending<'a, Measure
         let [a, b] = [plain, changed].map(|l| mean32(&l[LONG / 2..]));
         Ok(Measured {
             value: a - b,
-            words: format!("The loss is {} nats unchanged and {} with it.", short(a), short(b)),
+            words: format!(
+                "The loss is {} nats unchanged and {} with it.",
+                short(a),
+                short(b)
+            ),
         })
     })
 }
@@ -324,7 +349,13 @@ async fn price(bench: &Bench<'_>) -> Result<Measured, String> {
     let study = study(bench, MODEL, "text", 256, 0).await?;
     let text = bench.text("heldout")?;
     let mut found = Vec::new();
-    for mitigation in [Mitigation::None, Mitigation::Forget { decay: 0.99, write: 1.0 }] {
+    for mitigation in [
+        Mitigation::None,
+        Mitigation::Forget {
+            decay: 0.99,
+            write: 1.0,
+        },
+    ] {
         let grid = study.grid(bench, &text, 6, mitigation).await?;
         found.push(grid.last().map_or(f64::NAN, |row| mean(row)));
     }

@@ -51,7 +51,9 @@ impl Head {
         let mut of = |n: usize, deviation: f64| -> Vec<f64> {
             (0..n).map(|_| 0.3 + deviation * random.normal()).collect()
         };
-        (0..self.length).map(|_| (of(self.key, 1.0), of(self.value, 1.0))).collect()
+        (0..self.length)
+            .map(|_| (of(self.key, 1.0), of(self.value, 1.0)))
+            .collect()
     }
 
     fn write(&self, s: &mut [f64], (b, x): &(Vec<f64>, Vec<f64>)) {
@@ -87,7 +89,9 @@ impl Head {
                     *cap = n;
                 } else if read > self.cap_at && read.is_multiple_of(EVERY) && n > *cap {
                     let factor = if i == 0 { *cap / n } else { n / *cap };
-                    states[i + 1].iter_mut().for_each(|s| *s = (*s * factor).clamp(-1e30, 1e30));
+                    states[i + 1]
+                        .iter_mut()
+                        .for_each(|s| *s = (*s * factor).clamp(-1e30, 1e30));
                 }
             }
             past.push(states[0].iter().map(|&s| s as f32).collect());
@@ -105,7 +109,9 @@ impl Head {
         }
         let mut alone = empty;
         let first = self.length.saturating_sub(self.window);
-        inputs[first..].iter().for_each(|input| self.write(&mut alone, input));
+        inputs[first..]
+            .iter()
+            .for_each(|input| self.write(&mut alone, input));
         let got = self.difference(&past, self.length - 1);
         let off: Vec<f64> = got.iter().zip(&alone).map(|(a, b)| a - b).collect();
         out.window_error = norm(&off) / norm(&alone);
@@ -120,7 +126,9 @@ impl Head {
         }
         let left = self.decay.powi(self.window as i32);
         let old = past[t - self.window].iter();
-        now.zip(old).map(|(s, &o)| s - left * f64::from(o)).collect()
+        now.zip(old)
+            .map(|(s, &o)| s - left * f64::from(o))
+            .collect()
     }
 }
 
@@ -187,10 +195,15 @@ pub fn capacities() -> Vec<(f64, f64)> {
                 }
             }
         }
-        let shares = right.iter().zip(COUNTS).map(|(&r, n)| r as f64 / (n * TRIALS) as f64);
+        let shares = right
+            .iter()
+            .zip(COUNTS)
+            .map(|(&r, n)| r as f64 / (n * TRIALS) as f64);
         super::laws::crossing(&COUNTS, &shares.collect::<Vec<_>>(), 0.95).unwrap_or(1.0)
     };
-    KEYS.iter().map(|&key| (key as f64, capacity(key, &mut random))).collect()
+    KEYS.iter()
+        .map(|&key| (key as f64, capacity(key, &mut random)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -216,7 +229,11 @@ mod tests {
         assert!(n.released.last().unwrap() > n.plain.last().unwrap());
         assert!(n.window_error < 1e-4, "{}", n.window_error);
         // A window longer than the text is the state itself.
-        let long = Head { window: 5000, ..HEAD }.run();
+        let long = Head {
+            window: 5000,
+            ..HEAD
+        }
+        .run();
         assert!((long.window.last().unwrap() / long.plain.last().unwrap() - 1.0).abs() < 1e-6);
     }
 
@@ -224,7 +241,12 @@ mod tests {
     #[test]
     fn the_norm_grows_where_nothing_is_forgotten() {
         let at = |decay, t| {
-            let n = Head { decay, length: 4096, ..HEAD }.run();
+            let n = Head {
+                decay,
+                length: 4096,
+                ..HEAD
+            }
+            .run();
             n.plain[n.at.iter().position(|&x| x >= t).unwrap()]
         };
         assert!(at(0.99, 4096) < 2.0 * at(0.99, 512));

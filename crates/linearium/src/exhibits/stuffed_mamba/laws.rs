@@ -40,7 +40,10 @@ pub fn members(text: &[u8]) -> Result<Vec<Member>, String> {
             let numbers: Result<Vec<f64>, _> = line.split_whitespace().map(str::parse).collect();
             let all = numbers.map_err(|_| format!("the family's table has a bad line: {line}"))?;
             if all.len() != 11 + RECALL_AT.len() {
-                return Err(format!("the family's table has {} columns: {line}", all.len()));
+                return Err(format!(
+                    "the family's table has {} columns: {line}",
+                    all.len()
+                ));
             }
             Ok(Member {
                 state: all[0] as usize,
@@ -173,7 +176,10 @@ impl Laws {
     pub fn excess(&self) -> Lines {
         let of = |state: usize| {
             let points = LENGTHS.iter().filter_map(|&length| {
-                let own = self.members.iter().filter(|m| (m.state, m.length) == (state, length));
+                let own = self
+                    .members
+                    .iter()
+                    .filter(|m| (m.state, m.length) == (state, length));
                 let values: Vec<f64> = own.map(|m| m.excess[m.excess.len() - 1]).collect();
                 let mean = values.iter().sum::<f64>() / values.len() as f64;
                 (!values.is_empty()).then_some((length as f64, mean))
@@ -182,7 +188,11 @@ impl Laws {
         };
         Lines {
             x: axis("training length", "tokens", Scale::Log),
-            y: axis("excess loss at 4,096 to 8,192", "nats per token", Scale::Linear),
+            y: axis(
+                "excess loss at 4,096 to 8,192",
+                "nats per token",
+                Scale::Linear,
+            ),
             series: STATES.map(of).to_vec(),
             marks: vec![at_y(FORGETS, "forgets below this")],
             x_is_position: false,
@@ -202,7 +212,11 @@ impl Laws {
         };
         Lines {
             x: axis("share of the training", "", Scale::Linear),
-            y: axis("excess loss at 4,096 to 8,192", "nats per token", Scale::Linear),
+            y: axis(
+                "excess loss at 4,096 to 8,192",
+                "nats per token",
+                Scale::Linear,
+            ),
             series: LENGTHS.map(of).to_vec(),
             ..Lines::default()
         }
@@ -217,7 +231,11 @@ impl Laws {
         }
         Lines {
             x: axis("elements of the state", "thousands", Scale::Linear),
-            y: axis("training length from which on it forgets", "tokens", Scale::Linear),
+            y: axis(
+                "training length from which on it forgets",
+                "tokens",
+                Scale::Linear,
+            ),
             series,
             ..Lines::default()
         }
@@ -257,14 +275,34 @@ impl Laws {
             "none",
         ];
         let ours = [
-            ("T_forget, line", with(self.forget_fit(), "tokens for a thousand elements")),
-            ("T_recall, exponential", with(self.recall_exponential(), "for a thousand elements, of ln T")),
+            (
+                "T_forget, line",
+                with(self.forget_fit(), "tokens for a thousand elements"),
+            ),
+            (
+                "T_recall, exponential",
+                with(
+                    self.recall_exponential(),
+                    "for a thousand elements, of ln T",
+                ),
+            ),
             ("T_recall, power", with(self.recall_power(), "(exponent)")),
         ];
-        let rows = ours.into_iter().zip(published).map(|((law, (slope, r2)), published)| {
-            vec![word(law), word(slope), r2, word(published)]
-        });
-        table(&["law", "slope here, with its standard error", "R²", "published"], rows.collect())
+        let rows = ours
+            .into_iter()
+            .zip(published)
+            .map(|((law, (slope, r2)), published)| {
+                vec![word(law), word(slope), r2, word(published)]
+            });
+        table(
+            &[
+                "law",
+                "slope here, with its standard error",
+                "R²",
+                "published",
+            ],
+            rows.collect(),
+        )
     }
 }
 
@@ -274,9 +312,9 @@ fn sizes() -> impl Iterator<Item = f64> {
 
 /// Points in the order of x; lines between them would say too much, so that each is a short one.
 fn points(label: &str, points: &[(f64, f64)]) -> Series {
-    let each = points.iter().flat_map(|&(x, y)| {
-        [(x - 0.12, y), (x + 0.12, y), (x, f64::NAN)]
-    });
+    let each = points
+        .iter()
+        .flat_map(|&(x, y)| [(x - 0.12, y), (x + 0.12, y), (x, f64::NAN)]);
     curve(label, each, true)
 }
 

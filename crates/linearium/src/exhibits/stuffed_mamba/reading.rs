@@ -27,7 +27,10 @@ const SENTENCE: &[u8] = b"The quick brown fox jumps over the lazy dog. ";
 pub enum Mitigation {
     None,
     /// Factors on every decay and on every write.
-    Forget { decay: f64, write: f64 },
+    Forget {
+        decay: f64,
+        write: f64,
+    },
     /// Each head's norm is capped at what it is after so many tokens.
     Normalise(usize),
     /// The state of the last tokens only.
@@ -61,7 +64,9 @@ const LOG_DECAY: Pick = |taps| match &taps.decay {
 impl Study {
     /// Nothing is read yet.
     pub fn new(stack: Rc<Stack>, tokens: Vec<u32>, layer: usize) -> Result<Study, String> {
-        let trained = stack.train_context.ok_or("config.json has no train_context_length")?;
+        let trained = stack
+            .train_context
+            .ok_or("config.json has no train_context_length")?;
         Ok(Study {
             stack,
             tokens,
@@ -110,7 +115,9 @@ impl Study {
     pub async fn read(&self, bench: &Bench<'_>, mitigation: Mitigation) -> Result<Reading, String> {
         let mut session = self.session(bench, mitigation, Some(self.layer)).await?;
         let wanted = [(self.layer, LOG_DECAY)];
-        bench.read(&mut session, &self.tokens, EVERY, &wanted, Some(self.layer)).await
+        bench
+            .read(&mut session, &self.tokens, EVERY, &wanted, Some(self.layer))
+            .await
     }
 
     /// Share of passkey digits found, `[length][depth]`, for the lengths of the grid up to that of
@@ -155,7 +162,9 @@ impl Study {
 
     /// What a head leaves of the first write at the end.
     pub fn left(&self, reading: &Reading, head: usize) -> f64 {
-        self.cumulated(reading, head).last().map_or(1.0, |l| l.exp())
+        self.cumulated(reading, head)
+            .last()
+            .map_or(1.0, |l| l.exp())
     }
 
     fn state_of<'a>(&self, state: &'a [f32], head: usize) -> &'a [f32] {
@@ -239,17 +248,19 @@ impl Study {
         let at = |(position, _): &&(usize, Vec<f32>)| *position >= self.trained;
         let first = reading.states.iter().find(at).or(reading.states.last());
         let both = first.into_iter().chain(reading.states.last());
-        let series = both.zip(["at the training length", "at the end"]).map(|(s, name)| {
-            let mut counts = vec![0.0; state::BINS];
-            for &x in self.state_of(&s.1, head) {
-                counts[state::bin(x)] += 1.0;
-            }
-            Counts {
-                label: format!("{name} ({} tokens)", s.0),
-                run: "a".to_owned(),
-                counts,
-            }
-        });
+        let series = both
+            .zip(["at the training length", "at the end"])
+            .map(|(s, name)| {
+                let mut counts = vec![0.0; state::BINS];
+                for &x in self.state_of(&s.1, head) {
+                    counts[state::bin(x)] += 1.0;
+                }
+                Counts {
+                    label: format!("{name} ({} tokens)", s.0),
+                    run: "a".to_owned(),
+                    counts,
+                }
+            });
         Histogram {
             x: axis("entry", "", Scale::Symlog),
             y: axis("entries", "", Scale::Log),
@@ -299,7 +310,10 @@ impl Study {
     /// state, T/2 to T bytes before.
     pub async fn excess(&self, bench: &Bench<'_>, first: usize) -> Result<f64, String> {
         let mut session = self.session(bench, Mitigation::None, None).await?;
-        let whole = bench.read(&mut session, &self.tokens, usize::MAX, &[], None).await?.losses;
+        let whole = bench
+            .read(&mut session, &self.tokens, usize::MAX, &[], None)
+            .await?
+            .losses;
         let (mut sum, mut count) = (0.0, 0usize);
         for start in (0..self.tokens.len()).step_by(self.trained) {
             let end = (start + self.trained).min(self.tokens.len());
@@ -307,7 +321,10 @@ impl Study {
                 continue;
             }
             let part = &self.tokens[start..end];
-            let cut = bench.read(&mut session, part, usize::MAX, &[], None).await?.losses;
+            let cut = bench
+                .read(&mut session, part, usize::MAX, &[], None)
+                .await?
+                .losses;
             for (i, loss) in cut.iter().enumerate().skip(self.trained / 2 - 1) {
                 if start + i + 1 >= first {
                     sum += f64::from(whole[start + i]) - f64::from(*loss);
