@@ -1,6 +1,8 @@
 //! What depends on the token alone is looked up where many tokens are read, and is what it would
 //! be if it were computed, to the bit.
 
+use std::sync::Arc;
+
 use fearless_simd::Level;
 use linearium::kernels::matmul;
 use linearium::mixers::{self, Change};
@@ -48,5 +50,33 @@ fn a_looked_up_projection_is_the_computed_one() {
     }
     for id in ["ssd", "gla"] {
         assert!(looked_up.contains(&id), "{looked_up:?}");
+    }
+}
+
+/// The table of a plan, if it looks anything up.
+fn table(plan: &linearium::model::stack::StackPlan) -> Option<Arc<[f32]>> {
+    let mut buffers = plan.layout.buffers.iter();
+    let table = buffers.find(|buffer| buffer.name.ends_with("each token"))?;
+    table.data.clone()
+}
+
+#[test]
+fn tables_are_shared_by_plans_and_do_not_pile_up() {
+    let mut shared = Vec::new();
+    for definition in mixers::ALL {
+        let stack = Stack::random(definition, 5);
+        let plan = || stack.plan(SEGMENT, 4096, &Change::default(), None);
+        let Some(first) = table(&plan()).map(|table| Arc::downgrade(&table)) else {
+            continue;
+        };
+        let second = table(&plan()).expect("the same model");
+        match first.upgrade() {
+            Some(first) if Arc::ptr_eq(&first, &second) => shared.push(definition.id),
+            // The layer makes its matrix anew for each plan.
+            left => assert!(left.is_none(), "{}: the first table stays", definition.id),
+        }
+    }
+    for id in ["ssd", "gla"] {
+        assert!(shared.contains(&id), "{shared:?}");
     }
 }

@@ -2,7 +2,7 @@
 //! from then on: the projections that the first mixer makes of its normalised embedding. In a
 //! small model of bytes that is a quarter of all products.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use fearless_simd::Level;
 
@@ -18,8 +18,9 @@ const MAX_VALUES: usize = 1 << 19;
 pub struct TokenTables(Arc<Mutex<Vec<TokenTable>>>);
 
 struct TokenTable {
-    /// The matrix and the bias that it was made with.
-    of: [Option<Arc<[f32]>>; 2],
+    /// The matrix and the bias that it was made with. A layer that makes its matrix anew for each
+    /// plan does not keep the old ones alive by its tables.
+    of: [Option<Weak<[f32]>>; 2],
     /// `[vocab, N]`.
     values: Arc<[f32]>,
 }
@@ -55,7 +56,9 @@ impl Planner {
         if !of_rows || !fits || !whole || residual != NONE || self.is_packed(weight) {
             return false;
         }
-        let of = [weight, bias].map(|id| self.layout.info(id).data.clone());
+        // Every layout has its own placeholder for a bias that is not there.
+        let there = |id: BufferId| (id != NONE).then(|| self.layout.info(id).data.clone());
+        let of = [weight, bias].map(|id| there(id).flatten());
         let known = of_token.tables.find(&of);
         let values = match known {
             Some(values) => values,
@@ -108,8 +111,8 @@ impl Planner {
 
 impl TokenTables {
     fn find(&self, of: &[Option<Arc<[f32]>>; 2]) -> Option<Arc<[f32]>> {
-        let same = |a: &Option<Arc<[f32]>>, b: &Option<Arc<[f32]>>| match (a, b) {
-            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        let same = |a: &Option<Weak<[f32]>>, b: &Option<Arc<[f32]>>| match (a, b) {
+            (Some(a), Some(b)) => a.upgrade().is_some_and(|a| Arc::ptr_eq(&a, b)),
             _ => a.is_none() == b.is_none(),
         };
         let tables = self.0.lock().ok()?;
@@ -121,8 +124,11 @@ impl TokenTables {
 
     fn keep(&self, of: [Option<Arc<[f32]>>; 2], values: &Arc<[f32]>) {
         if let Ok(mut tables) = self.0.lock() {
+            let needed =
+                |of: &Option<Weak<[f32]>>| of.as_ref().is_none_or(|of| of.strong_count() > 0);
+            tables.retain(|table| table.of.iter().all(needed));
             tables.push(TokenTable {
-                of,
+                of: of.map(|of| of.as_ref().map(Arc::downgrade)),
                 values: values.clone(),
             });
         }
