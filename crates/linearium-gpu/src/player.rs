@@ -127,11 +127,9 @@ impl GpuPlayer {
     /// Weights get their content and scratch NaN; new buffers are zero by themselves.
     fn fill(&self, layout: &Layout) {
         let queue = &self.shared.queue;
-        let longest = |role: Role| {
-            let of_role = self.buffers.iter().filter(|s| s.role == role);
-            of_role.map(|s| s.len).max().unwrap_or(0)
-        };
-        let nan_len = longest(Role::Scratch).min(PIECE);
+        let is_scratch = |slot: &&Slot| matches!(slot.role, Role::Scratch | Role::Workspace);
+        let longest = self.buffers.iter().filter(is_scratch).map(|s| s.len).max();
+        let nan_len = longest.unwrap_or(0).min(PIECE);
         let nan = self.shared.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("NaN"),
             size: nan_len.max(1) as u64 * F32,
@@ -146,7 +144,7 @@ impl GpuPlayer {
         for (slot, info) in self.buffers.iter().zip(&layout.buffers) {
             if let Some(data) = &info.data {
                 self.upload(slot, 0, data);
-            } else if slot.role == Role::Scratch {
+            } else if is_scratch(&slot) {
                 for start in (0..slot.len).step_by(PIECE) {
                     let len = (slot.len - start).min(PIECE) as u64 * F32;
                     encoder.copy_buffer_to_buffer(&nan, 0, &slot.gpu, start as u64 * F32, len);

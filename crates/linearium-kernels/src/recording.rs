@@ -152,6 +152,8 @@ pub enum Role {
     State,
     /// Valid within one recording; filled with NaN at first, so that a read before a write shows.
     Scratch,
+    /// Scratch memory between the passes of one kernel on the GPU; kernels of the CPU do without.
+    Workspace,
     /// Written by the host before a recording is played.
     Input,
 }
@@ -210,6 +212,11 @@ impl Layout {
     /// Declares scratch memory of `len` values.
     pub fn scratch(&mut self, name: &str, len: usize) -> BufferId {
         self.push(name, len, Role::Scratch, None)
+    }
+
+    /// Declares the workspace of a kernel, of `len` values on the GPU.
+    pub fn workspace(&mut self, name: &str, len: usize) -> BufferId {
+        self.push(name, len, Role::Workspace, None)
     }
 
     /// Declares an input of `len` values.

@@ -317,6 +317,20 @@ impl Planner {
         if self.tapped_layer == Some(self.layer) {
             return self.own(name, len);
         }
+        self.shared_by_layers(name, len, Layout::scratch)
+    }
+
+    /// The workspace of a scan, which all scans of all layers share.
+    pub fn workspace(&mut self, len: usize) -> BufferId {
+        self.shared_by_layers("workspace of scans", len, Layout::workspace)
+    }
+
+    fn shared_by_layers(
+        &mut self,
+        name: &str,
+        len: usize,
+        declare: fn(&mut Layout, &str, usize) -> BufferId,
+    ) -> BufferId {
         let known = self
             .shared
             .iter()
@@ -324,7 +338,7 @@ impl Planner {
         let id = match known {
             Some(&id) => id,
             None => {
-                let id = self.layout.scratch(name, len);
+                let id = declare(&mut self.layout, name, len);
                 self.shared.push(id);
                 id
             }

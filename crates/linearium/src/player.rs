@@ -48,7 +48,7 @@ impl CpuPlayer {
             .buffers
             .iter()
             .map(|b| match (&b.data, b.role) {
-                (Some(_), _) => Vec::new(),
+                (Some(_), _) | (None, Role::Workspace) => Vec::new(),
                 (None, Role::Scratch) => vec![f32::NAN; b.len],
                 (None, _) => vec![0.0; b.len],
             })

@@ -220,12 +220,7 @@ impl Rwkv4 {
             p.weight("log_decay", &log_decay),
             p.weight("time_first", &self.time_first),
         ];
-        let writes = [
-            y.buffer,
-            log_sum.buffer,
-            state,
-            p.scratch("scan scratch", scratch_len),
-        ];
+        let writes = [y.buffer, log_sum.buffer, state, p.workspace(scratch_len)];
         p.push(
             &scan_wkv::KERNEL,
             &ScanWkv {

@@ -286,7 +286,7 @@ impl WholeGrid {
         let still = p.weight("no decay", &vec![0.0; p.segment * heads].into());
         let out = p.rows("read from the grid", heads * value);
         let scratch = ScanOuter::scratch_len(p.segment, heads, key, value);
-        let scratch = p.scratch("scan scratch", scratch);
+        let scratch = p.workspace(scratch);
         p.push(
             &scan_outer::KERNEL,
             &ScanOuter {

@@ -294,7 +294,7 @@ impl StateSpace {
         let y = p.rows(&format!("{name}scanned"), u.width);
         let state = p.state(&format!("{name}state"), 2 * self.channels * self.states);
         let len = ScanComplex::scratch_len(p.segment, self.channels, self.states);
-        let scratch = p.scratch("scan scratch", len);
+        let scratch = p.workspace(len);
         let system = p.weight(&format!("{name}system"), &self.coefficients());
         p.push(
             &scan_complex::KERNEL,

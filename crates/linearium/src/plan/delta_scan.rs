@@ -83,7 +83,7 @@ impl DeltaScan {
             scale: self.scale,
             write_factor: p.change.write_factor,
         };
-        let scratch = p.scratch("scan scratch", params.scratch_len());
+        let scratch = p.workspace(params.scratch_len());
         let reads = [self.q, self.k, self.v, self.log_decay, erase].map(|c| c.buffer);
         p.push(
             &scan_delta::KERNEL,

@@ -91,7 +91,7 @@ impl ElementwiseScan {
         let out = p.rows(&format!("{name}scanned"), channels);
         let state = p.state(&format!("{name}state"), channels * states);
         let scratch_len = ScanElementwise::scratch_len(p.segment, channels, states);
-        let scratch = p.scratch("scan scratch", scratch_len);
+        let scratch = p.workspace(scratch_len);
         p.push(
             &scan_elementwise::KERNEL,
             &ScanElementwise {

@@ -229,7 +229,7 @@ impl OuterScan {
             heads, key, value, ..
         } = *shape;
         let scratch_len = ScanOuter::scratch_len(p.most_rows(), heads, key, value);
-        let scratch = p.scratch("scan scratch", scratch_len);
+        let scratch = p.workspace(scratch_len);
         p.push(
             &scan_outer::KERNEL,
             &ScanOuter {

@@ -74,9 +74,8 @@ fn loading_and_running_f16_holds_the_matrices_once() {
         };
         block_on(Session::new(stack, &options, 1, player)).unwrap()
     });
-    // States, what the scans of a GPU want beside them, and small tensors; a copy of the matrices
-    // would be as large as the file alone.
-    assert!(run_peak < stored / 4 * 3, "{run_peak} of {stored}");
+    // States and small tensors; a copy of the matrices would be as large as the file alone.
+    assert!(run_peak < stored / 2, "{run_peak} of {stored}");
     drop(session);
 }
 
