@@ -8,15 +8,27 @@
 
 /// Rows of a Gram matrix's factor that are taken at once.
 const ROWS: usize = 4;
+/// Sums that are kept side by side, since the order of a sum of floats is the compiler's law.
+const LANES: usize = 4;
 
 /// Sum, sum of squares, and largest absolute value of `values`.
 pub fn moments(values: &[f32]) -> (f64, f64, f32) {
-    values
-        .iter()
-        .fold((0.0, 0.0, 0.0), |(sum, square, most), &x| {
+    let (mut sums, mut squares, mut most) = ([0.0; LANES], [0.0; LANES], [0f32; LANES]);
+    let groups = values.chunks_exact(LANES);
+    let rest = groups.remainder().chunks(1);
+    for group in groups.chain(rest) {
+        for (i, &x) in group.iter().enumerate() {
             let wide = f64::from(x);
-            (sum + wide, square + wide * wide, x.abs().max(most))
-        })
+            sums[i] += wide;
+            squares[i] += wide * wide;
+            most[i] = most[i].max(x.abs());
+        }
+    }
+    (
+        sums.iter().sum(),
+        squares.iter().sum(),
+        most.into_iter().fold(0.0, f32::max),
+    )
 }
 
 /// Singular values of `matrix [rows, columns]` over their sum, in no order; all 0 where the sum is
@@ -42,7 +54,7 @@ pub fn singular_shares(matrix: &[f32], rows: usize, columns: usize) -> Vec<f64> 
     values
 }
 
-/// `factorᵀ factor` of `factor [_, n]`.
+/// The lower triangle of `factorᵀ factor`, of `factor [_, n]`; above it are zeros.
 fn gram(mut factor: Vec<f64>, n: usize) -> Vec<f64> {
     // Rows of zeros add nothing.
     factor.resize(factor.len().next_multiple_of(ROWS * n), 0.0);
@@ -53,7 +65,8 @@ fn gram(mut factor: Vec<f64>, n: usize) -> Vec<f64> {
         let (c, d) = rest.split_at(n);
         for (i, out) in out.chunks_exact_mut(n).enumerate() {
             let (ai, bi, ci, di) = (a[i], b[i], c[i], d[i]);
-            for ((((out, a), b), c), d) in out.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+            let others = a.iter().zip(b).zip(c).zip(d);
+            for (out, (((a, b), c), d)) in out[..=i].iter_mut().zip(others) {
                 *out += ai * a + bi * b + ci * c + di * d;
             }
         }
@@ -61,7 +74,8 @@ fn gram(mut factor: Vec<f64>, n: usize) -> Vec<f64> {
     out
 }
 
-/// Eigenvalues of `a [n, n]` (row-major, symmetric; overwritten), in no order. Entries far from 1
+/// Eigenvalues of the symmetric `a [n, n]` (row-major, overwritten; only the lower triangle is
+/// looked at), in no order. Entries far from 1
 /// in size, by more than a hundred decades, lose their digits.
 fn symmetric_eigenvalues(a: &mut [f64], n: usize) -> Vec<f64> {
     let (mut diagonal, mut beside) = tridiagonal(a, n);
@@ -69,40 +83,84 @@ fn symmetric_eigenvalues(a: &mut [f64], n: usize) -> Vec<f64> {
     diagonal
 }
 
+/// Diagonal and what is beside it. Rows are reduced from the last one up; the two-sided reflection
+/// of a row is taken from the rows above when the next one passes over them.
 fn tridiagonal(a: &mut [f64], n: usize) -> (Vec<f64>, Vec<f64>) {
-    let mut beside = vec![0.0; n.saturating_sub(1)];
-    for k in 0..n.saturating_sub(2) {
-        // The rows below k, from column k + 1 on; the matrix stays symmetric there.
-        let (upper, below) = a.split_at_mut((k + 1) * n);
-        let mut v = upper[k * n + k + 1..].to_vec();
-        let norm = v.iter().map(|x| x * x).sum::<f64>().sqrt();
-        if norm == 0.0 {
+    let (mut diagonal, mut beside) = (vec![0.0; n], vec![0.0; n.saturating_sub(1)]);
+    // What is still to be taken away: v wᵀ + w vᵀ.
+    let (mut v, mut w) = (vec![0.0; n], vec![0.0; n]);
+    let (mut next, mut product) = (vec![0.0; n], vec![0.0; n]);
+    for i in (0..n).rev() {
+        let (above, row) = a.split_at_mut(i * n);
+        for ((x, v_j), w_j) in row[..=i].iter_mut().zip(&v).zip(&w) {
+            *x -= v[i] * w_j + w[i] * v_j;
+        }
+        diagonal[i] = row[i];
+        if i == 0 {
+            break;
+        }
+        beside[i - 1] = row[i - 1];
+        if i == 1 {
             continue;
         }
-        let alpha = if v[0] > 0.0 { -norm } else { norm };
-        v[0] -= alpha;
-        let beta = 2.0 / v.iter().map(|x| x * x).sum::<f64>();
-        let mut p = vec![0.0; v.len()];
-        for (row, v) in below.chunks_exact(n).zip(&v) {
-            for (p, a) in p.iter_mut().zip(&row[k + 1..]) {
-                *p += v * a;
-            }
+        let x = &row[..i];
+        let norm = x.iter().map(|x| x * x).sum::<f64>().sqrt();
+        let alpha = if x[i - 1] > 0.0 { -norm } else { norm };
+        next[..i].copy_from_slice(x);
+        next[i - 1] -= alpha;
+        beside[i - 1] = alpha;
+        product[..i].fill(0.0);
+        for (j, row) in above.chunks_exact_mut(n).enumerate() {
+            let factors = [v[j], w[j], next[j]];
+            let dot = pass(&mut row[..j], factors, [&v, &w, &next], &mut product);
+            row[j] -= 2.0 * v[j] * w[j];
+            product[j] += dot + row[j] * next[j];
         }
-        let half = beta / 2.0 * p.iter().zip(&v).map(|(p, v)| p * v).sum::<f64>();
-        for (p, v) in p.iter_mut().zip(&v) {
-            *p = beta * (*p - half * v);
+        let square = next[..i].iter().map(|x| x * x).sum::<f64>();
+        // A row of zeros needs no reflection.
+        let beta = if square > 0.0 { 2.0 / square } else { 0.0 };
+        let along: f64 = product[..i].iter().zip(&next).map(|(p, v)| p * v).sum();
+        std::mem::swap(&mut v, &mut next);
+        for ((w, p), v) in w[..i].iter_mut().zip(&product).zip(&v) {
+            *w = beta * (p - beta / 2.0 * along * v);
         }
-        for ((row, vi), pi) in below.chunks_exact_mut(n).zip(&v).zip(&p) {
-            for ((a, p), v) in row[k + 1..].iter_mut().zip(&p).zip(&v) {
-                *a -= vi * p + pi * v;
-            }
-        }
-        beside[k] = alpha;
     }
-    if n >= 2 {
-        beside[n - 2] = a[(n - 1) * n + n - 2];
+    (diagonal, beside)
+}
+
+/// Takes `v_j w + w_j v` from `row`, adds `next_j` times the row to `product`, and gives its dot
+/// product with `next`.
+fn pass(
+    row: &mut [f64],
+    [v_j, w_j, next_j]: [f64; 3],
+    [v, w, next]: [&[f64]; 3],
+    product: &mut [f64],
+) -> f64 {
+    let mut dots = [0.0; LANES];
+    let len = row.len();
+    let whole = len / LANES * LANES;
+    let lanes = |x: &[f64]| -> [f64; LANES] { std::array::from_fn(|l| x[l]) };
+    let groups = row[..whole]
+        .chunks_exact_mut(LANES)
+        .zip(v[..whole].chunks_exact(LANES))
+        .zip(w[..whole].chunks_exact(LANES))
+        .zip(next[..whole].chunks_exact(LANES))
+        .zip(product[..whole].chunks_exact_mut(LANES));
+    for ((((row, v), w), next), product) in groups {
+        let (v, w, next) = (lanes(v), lanes(w), lanes(next));
+        for l in 0..LANES {
+            let x = row[l] - (v_j * w[l] + w_j * v[l]);
+            row[l] = x;
+            product[l] += next_j * x;
+            dots[l] += x * next[l];
+        }
     }
-    (a.iter().step_by(n + 1).copied().collect(), beside)
+    for j in whole..len {
+        row[j] -= v_j * w[j] + w_j * v[j];
+        product[j] += next_j * row[j];
+        dots[0] += row[j] * next[j];
+    }
+    dots.iter().sum()
 }
 
 fn ql(d: &mut [f64], e: &mut Vec<f64>) {

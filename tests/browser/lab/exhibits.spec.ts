@@ -231,7 +231,8 @@ test('a step of the tour is done when the learner did it', async ({ page }) => {
   const gain = page.getByRole('spinbutton', { name: 'Gain of the recurrence' });
   await gain.fill('0.9');
   await gain.press('Enter');
-  await expect(tour.locator('.reveal')).toContainText('Found');
+  // A software GPU needs longer than a test usually waits.
+  await expect(tour.locator('.reveal')).toContainText('Found', { timeout: 30_000 });
   expect(number(await value(page, 'effective').innerText())).toBeLessThan(1);
   await tour.getByRole('button', { name: 'Done' }).click();
   await expect(tour.getByRole('button', { name: 'Start' })).toBeVisible();

@@ -12,7 +12,7 @@ import { hasRelaxedSimd } from './relaxed.ts';
 /** One slice of work. */
 const SLICE_MS = 30;
 /** The slice before the first answer to a setting: a coarse picture soon is better than a finer one late. */
-const FIRST_SLICE_MS = 20;
+const FIRST_SLICE_MS = 12;
 /** Panels are read from wasm at most this often while work goes on. */
 const PANEL_INTERVAL_MS = 80;
 /** Progress is told at most this often. */

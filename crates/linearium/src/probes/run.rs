@@ -87,10 +87,13 @@ pub struct Run<P> {
 }
 
 /// The next position at which the state is kept: 16 an octave, and never nearer than 64 tokens,
-/// with a few more at the very beginning.
+/// with two more at the very beginning.
 pub fn next_snapshot(position: usize) -> usize {
     match position {
-        0..64 => (position + 1).next_power_of_two().max(4),
+        // Short segments cost more than their tokens.
+        0..4 => 4,
+        4..16 => 16,
+        16..64 => 64,
         _ => {
             let step = (1 << position.ilog2()).max(1024) / 16;
             (position / step + 1) * step
@@ -415,7 +418,7 @@ mod tests {
             p = next_snapshot(p);
             positions.push(p);
         }
-        assert_eq!(positions[..6], [4, 8, 16, 32, 64, 128]);
+        assert_eq!(positions[..5], [4, 16, 64, 128, 192]);
         assert!(positions.contains(&1024) && positions.contains(&2048));
         assert_eq!(positions.last(), Some(&65_536));
         assert!(positions.len() < 130, "{}", positions.len());

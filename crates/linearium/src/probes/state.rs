@@ -80,17 +80,13 @@ pub fn stats(s: &[f32], rows: usize, columns: usize) -> Stats {
 
 /// The histogram bin of an entry.
 pub fn bin(x: f32) -> usize {
-    let size = x.abs();
     // Exponent bits are floor(log2 |x|) for every normal number.
-    let octave = (size.to_bits() >> 23) as i32 - 127 - SMALLEST;
-    if octave < 0 {
-        return OCTAVES;
-    }
-    let octave = (octave as usize).min(OCTAVES - 1);
+    let octave = (x.abs().to_bits() >> 23) as i32 - 127 - SMALLEST;
+    let from_middle = (octave.clamp(-1, OCTAVES as i32 - 1) + 1) as usize;
     if x > 0.0 {
-        OCTAVES + 1 + octave
+        OCTAVES + from_middle
     } else {
-        OCTAVES - 1 - octave
+        OCTAVES - from_middle
     }
 }
 
