@@ -2,15 +2,15 @@
 
 use std::path::Path;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use linearium::lab::Host;
 use linearium::model::session::{Options, Session};
 use linearium::player::Player;
 use linearium::pruning::compare::{Comparison, compare};
 use linearium::pruning::look::{Choice, choose};
-use linearium::pruning::operations::belongs_to_scan;
 use linearium::pruning::schedule::Step;
+use linearium::pruning::timing;
 use linearium::pruning::{DropMode, Keep, Neighbours, Protect, Pruning, Schedule, scores};
 use pollster::block_on;
 use serde::Serialize;
@@ -230,36 +230,12 @@ pub fn run(arguments: &Arguments) -> Outcome {
 
 /// Plays the text and its scans alone; the shortest of some rounds each.
 async fn time<P: Player>(session: &mut Session<P>, tokens: &[u32]) -> Result<Times, String> {
-    let (mut whole, mut scan) = (Duration::MAX, Duration::MAX);
-    for _ in 0..ROUNDS {
-        session.reset()?;
-        let (mut of_whole, mut of_scan) = (Duration::ZERO, Duration::ZERO);
-        let mut done = 0;
-        while done < tokens.len() {
-            let t = session.next_segment(tokens.len() - done);
-            let next = tokens.get(done + t).copied();
-            // A read waits until everything is played.
-            let wait = [(session.plan.losses, 0..1)];
-            let start = Instant::now();
-            let mut recording = session.prepare(&tokens[done..done + t], next)?;
-            session.player.play(&recording)?;
-            session.player.read(&wait).await?;
-            of_whole += start.elapsed();
-            session.passed(t);
-            recording.passes.retain(belongs_to_scan);
-            let start = Instant::now();
-            session.player.play(&recording)?;
-            session.player.read(&wait).await?;
-            of_scan += start.elapsed();
-            done += t;
-        }
-        whole = whole.min(of_whole);
-        scan = scan.min(of_scan);
-    }
-    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    let start = Instant::now();
+    let now = || start.elapsed().as_secs_f64() * 1e3;
+    let timing = timing::time(session, tokens, ROUNDS, &now).await?;
     Ok(Times {
-        scan_ms: ms(scan),
-        whole_ms: ms(whole),
+        scan_ms: timing.scan_ms,
+        whole_ms: timing.whole_ms,
     })
 }
 

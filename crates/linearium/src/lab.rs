@@ -6,7 +6,7 @@
 #[cfg(feature = "zoo")]
 mod exhibits;
 mod host;
-mod input;
+pub(crate) mod input;
 #[cfg(feature = "zoo")]
 mod measured;
 mod panels;

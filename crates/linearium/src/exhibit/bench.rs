@@ -47,6 +47,9 @@ pub trait Place {
     fn remember(&self, _key: &str, _values: &[f64]) {}
 }
 
+/// A long measurement shows what it has after so many milliseconds.
+const SHOW_MS: f64 = 400.0;
+
 /// Longest time between two rests, in milliseconds.
 const WORK_MS: f64 = 40.0;
 
@@ -56,6 +59,7 @@ pub struct Bench<'a> {
     gpu: bool,
     backend: RefCell<String>,
     rested_ms: RefCell<f64>,
+    begun_ms: f64,
 }
 
 impl<'a> Bench<'a> {
@@ -66,6 +70,7 @@ impl<'a> Bench<'a> {
             gpu,
             backend: RefCell::default(),
             rested_ms: RefCell::new(place.now_ms()),
+            begun_ms: place.now_ms(),
         }
     }
 
@@ -127,6 +132,11 @@ impl<'a> Bench<'a> {
     /// run: a test gives a clock that stands still.
     pub fn now_ms(&self) -> f64 {
         self.place.now_ms()
+    }
+
+    /// True if it is time to show what a long measurement has so far.
+    pub fn is_time_to_show(&self) -> bool {
+        self.place.now_ms() - self.begun_ms > SHOW_MS
     }
 
     /// To be called between pieces of work of some 10 ms: lets the page's messages through, and ends

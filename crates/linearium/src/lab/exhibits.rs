@@ -123,6 +123,14 @@ where
     }
 }
 
+impl<H: Host> Lab<H> {
+    /// Gives exhibits a picture, under the id that a [`Need`] named.
+    pub fn provide_image(&mut self, id: &str, image: Grey) {
+        self.seen.images.insert(id, Rc::new(image));
+        self.seen.forget();
+    }
+}
+
 impl<H: Host> Lab<H>
 where
     H::Player: 'static,
@@ -135,12 +143,6 @@ where
             _ => self.texts.contains(&need.id),
         };
         needs.into_iter().filter(|n| !here(n)).collect()
-    }
-
-    /// Gives exhibits a picture, under the id that a [`Need`] named.
-    pub fn provide_image(&mut self, id: &str, image: Grey) {
-        self.seen.images.insert(id, Rc::new(image));
-        self.seen.forget();
     }
 
     /// One run of an exhibit with the settings of this query. Without the files that it needs it
@@ -158,6 +160,7 @@ where
             panel: None,
             values: Vec::new(),
             idle: Vec::new(),
+            progress: [0, 0],
         };
         if answer.needs.is_empty() {
             let wanted = settings.get("backend") == "gpu";
@@ -166,9 +169,10 @@ where
             }
             let place = InLab { lab: self, rest };
             let bench = Bench::new(&place, wanted && self.gpu_ready);
-            let (panel, values, idle) = exhibit.show(&settings, &bench).await?;
+            let (panel, shown) = exhibit.show(&settings, &bench).await?;
             answer.panel = Some(panel);
-            (answer.values, answer.idle) = (values, idle);
+            (answer.values, answer.idle) = (shown.values, shown.idle);
+            answer.progress = shown.progress;
         }
         answer.notices = notices;
         Ok(answer)
