@@ -7,6 +7,7 @@ use std::time::Instant;
 use linearium::lab::Host;
 use linearium::model::session::{Options, Session};
 use linearium::player::Player;
+use linearium::probes::passkey;
 use linearium::pruning::compare::{Comparison, compare};
 use linearium::pruning::look::{Choice, choose};
 use linearium::pruning::schedule::Step;
@@ -110,6 +111,9 @@ struct Written<'a> {
     /// Mean loss in nats of the kept tokens that have a next one; none if there is none.
     loss_before: Option<f64>,
     loss_after: Option<f64>,
+    /// Of a text that ends by asking for a passkey: its digits that are guessed right, without
+    /// pruning and with it.
+    passkey_digits: Option<[usize; 2]>,
     warnings: &'a [String],
     #[serde(flatten)]
     comparison: &'a Comparison,
@@ -167,6 +171,8 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let stack = source.load()?;
     let schedule = schedule(arguments, "0", stack.blocks.len())?;
     let tokens = tokens_of(&source, &stack, text, asked)?;
+    let bytes: Vec<u8> = tokens.iter().flat_map(|&t| stack.bytes_of(t)).collect();
+    let asks = stack.reads_bytes && passkey::is_asked(&bytes);
     block_on(async {
         let out = json.map(NewFile::create).transpose()?;
         let (host, gpu) = backend::host(backend).await?;
@@ -213,6 +219,8 @@ pub fn run(arguments: &Arguments) -> Outcome {
             layers: steps.map(|(layer, kept)| (*layer, kept.len())).collect(),
             loss_before: mean(&comparison.losses_before),
             loss_after: mean(&comparison.losses_after),
+            passkey_digits: asks
+                .then(|| comparison.right_from(tokens.len().saturating_sub(passkey::DIGITS + 1))),
             warnings: &chosen.warnings,
             comparison: &comparison,
             time_before,
@@ -266,6 +274,12 @@ fn tell(w: &Written<'_>) -> Outcome {
         c.losses_before.len(),
         c.guessed_after
     ))?;
+    if let Some([before, after]) = w.passkey_digits {
+        let all = passkey::DIGITS;
+        say(&format!(
+            "digits of the passkey: {before} of {all}, pruned {after}"
+        ))?;
+    }
     if let Some(error) = c.error {
         say(&format!("error of their logits: {error:.3e}"))?;
     }

@@ -13,7 +13,7 @@ mod sweep;
 mod text;
 
 use crate::exhibit::declared::{control, measured, number, one_of, symbol, table, whole, word};
-use crate::exhibit::{BACKEND, Bench, Exhibit, Pending, Shown};
+use crate::exhibit::{Act, BACKEND, Bench, Exhibit, Pending, Shown, Step};
 use crate::lab::Need;
 use crate::mixers::RANDOM_MODELS;
 use crate::settings::{Choice, Kind, Property, Settings, choice};
@@ -277,7 +277,40 @@ pub static EXHIBIT: Exhibit = Exhibit {
     needs,
     run,
     claims: &claims::CLAIMS,
-    tour: &[],
+    tour: &[
+        Step {
+            ask: "A passkey of five digits is said in a text of 128 tokens and asked for at the end. Half of the tokens are dropped in the second layer, the question stays. How many of the five digits are found?",
+            settings: "keep=0.5",
+            act: Act::Mark {
+                symbol: "recall_pruned",
+                min: 0.0,
+                max: 5.0,
+                log: false,
+            },
+            reveal: "None. The size of a write does not say what will be asked for.",
+        },
+        Step {
+            ask: "Nothing lies between a few events, and half of the tokens are dropped. If the state fades over each gap as it would have, how large is the error?",
+            settings: "show=modes&keep=0.5",
+            act: Act::Mark {
+                symbol: "error",
+                min: 0.0001,
+                max: 1.0,
+                log: true,
+            },
+            reveal: "Two thousandths: what was dropped said nothing. At the other end of the picture it repeats its neighbours, and fading is the worse choice.",
+        },
+        Step {
+            ask: "Find a way to drop tokens with which all five digits are still found.",
+            settings: "",
+            act: Act::Find {
+                symbol: "recall_pruned",
+                low: 5.0,
+                high: 5.0,
+            },
+            reveal: "Keeping everything is one: with half of the tokens gone, the hidden attention of the last token still finds three.",
+        },
+    ],
     formula: r"h_p = a_p h_{p-1}\ \text{(decay-true)},\quad h_p = h_{p-1}\ \text{(hold)},\quad h_p = a_0 h_{p-1}\ \text{(decay-default)}",
     source: "ToP-ViM (arXiv 2409.18962; ZLKong/ToP-ViM vim/models_mamba.py); LongMamba (arXiv 2504.16053) for hold; the score's own source in its row",
     tolerance: "RMS ratio at most 1e-5 for the four exact facts on both back ends; images equal to PyTorch on 8 scenes and in every class of the test set",

@@ -59,6 +59,16 @@ pub struct Comparison {
     pub operations_after: Operations,
 }
 
+impl Comparison {
+    /// How many kept tokens from this position on were guessed right, without pruning and with it.
+    pub fn right_from(&self, from: usize) -> [usize; 2] {
+        self.right.each_ref().map(|right| {
+            let places = self.positions.iter().zip(right);
+            places.filter(|(p, right)| **right && **p >= from).count()
+        })
+    }
+}
+
 /// A run and what it says of the kept tokens of a segment.
 struct Side<P> {
     session: Session<P>,

@@ -193,12 +193,8 @@ pub async fn one(settings: &Settings, bench: &Bench<'_>) -> Result<Shown, String
     }
     out.value("loss", losses[0]);
     out.value("loss_pruned", losses[1]);
-    // The k-th token before the end predicts the digit behind it.
-    let digits = compared.right.each_ref().map(|right| {
-        let places = compared.positions.iter().zip(right);
-        let asked = places.filter(|(p, right)| **right && **p + 1 + passkey::DIGITS >= t);
-        asked.count() as f64
-    });
+    let first_digit = t.saturating_sub(passkey::DIGITS + 1);
+    let digits = compared.right_from(first_digit).map(|found| found as f64);
     if study.asks {
         out.value("recall", digits[0]);
         out.value("recall_pruned", digits[1]);
