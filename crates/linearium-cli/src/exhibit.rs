@@ -107,6 +107,12 @@ pub fn provide(lab: &mut Lab<LabHost>, needs: &[Need], folder: &Path) -> Outcome
                 lab.provide_model(&need.id, models::read(&dir)?)
                     .map_err(|sentence| format!("{}: {sentence}", dir.display()))?;
             }
+            "image" => {
+                return Err(Failure::Usage(
+                    "a picture of one's own is not read here: give it to linearium prune --image"
+                        .to_owned(),
+                ));
+            }
             _ => {
                 let text = files::read_text(&folder.join(format!("{}.txt", need.id)), MAX_TEXT)?;
                 lab.provide_text(&need.id, text.bytes)?;
@@ -170,6 +176,9 @@ pub fn run(arguments: &Arguments) -> Outcome {
         let mut answer = lab.exhibit(exhibit.slug, &query, &rest).await?;
         if answer.panel.is_none() {
             provide(&mut lab, &answer.needs, &models_folder(arguments))?;
+            answer = lab.exhibit(exhibit.slug, &query, &rest).await?;
+        }
+        while answer.progress[0] < answer.progress[1] {
             answer = lab.exhibit(exhibit.slug, &query, &rest).await?;
         }
         answer.notices.iter().for_each(|n| note(n));

@@ -2,15 +2,16 @@
 
 use std::path::Path;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use linearium::lab::Host;
 use linearium::model::session::{Options, Session};
 use linearium::player::Player;
+use linearium::probes::passkey;
 use linearium::pruning::compare::{Comparison, compare};
 use linearium::pruning::look::{Choice, choose};
-use linearium::pruning::operations::belongs_to_scan;
 use linearium::pruning::schedule::Step;
+use linearium::pruning::timing;
 use linearium::pruning::{DropMode, Keep, Neighbours, Protect, Pruning, Schedule, scores};
 use pollster::block_on;
 use serde::Serialize;
@@ -110,6 +111,9 @@ struct Written<'a> {
     /// Mean loss in nats of the kept tokens that have a next one; none if there is none.
     loss_before: Option<f64>,
     loss_after: Option<f64>,
+    /// Of a text that ends by asking for a passkey: its digits that are guessed right, without
+    /// pruning and with it.
+    passkey_digits: Option<[usize; 2]>,
     warnings: &'a [String],
     #[serde(flatten)]
     comparison: &'a Comparison,
@@ -167,6 +171,8 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let stack = source.load()?;
     let schedule = schedule(arguments, "0", stack.blocks.len())?;
     let tokens = tokens_of(&source, &stack, text, asked)?;
+    let bytes: Vec<u8> = tokens.iter().flat_map(|&t| stack.bytes_of(t)).collect();
+    let asks = stack.reads_bytes && passkey::is_asked(&bytes);
     block_on(async {
         let out = json.map(NewFile::create).transpose()?;
         let (host, gpu) = backend::host(backend).await?;
@@ -213,6 +219,8 @@ pub fn run(arguments: &Arguments) -> Outcome {
             layers: steps.map(|(layer, kept)| (*layer, kept.len())).collect(),
             loss_before: mean(&comparison.losses_before),
             loss_after: mean(&comparison.losses_after),
+            passkey_digits: asks
+                .then(|| comparison.right_from(tokens.len().saturating_sub(passkey::DIGITS + 1))),
             warnings: &chosen.warnings,
             comparison: &comparison,
             time_before,
@@ -230,36 +238,12 @@ pub fn run(arguments: &Arguments) -> Outcome {
 
 /// Plays the text and its scans alone; the shortest of some rounds each.
 async fn time<P: Player>(session: &mut Session<P>, tokens: &[u32]) -> Result<Times, String> {
-    let (mut whole, mut scan) = (Duration::MAX, Duration::MAX);
-    for _ in 0..ROUNDS {
-        session.reset()?;
-        let (mut of_whole, mut of_scan) = (Duration::ZERO, Duration::ZERO);
-        let mut done = 0;
-        while done < tokens.len() {
-            let t = session.next_segment(tokens.len() - done);
-            let next = tokens.get(done + t).copied();
-            // A read waits until everything is played.
-            let wait = [(session.plan.losses, 0..1)];
-            let start = Instant::now();
-            let mut recording = session.prepare(&tokens[done..done + t], next)?;
-            session.player.play(&recording)?;
-            session.player.read(&wait).await?;
-            of_whole += start.elapsed();
-            session.passed(t);
-            recording.passes.retain(belongs_to_scan);
-            let start = Instant::now();
-            session.player.play(&recording)?;
-            session.player.read(&wait).await?;
-            of_scan += start.elapsed();
-            done += t;
-        }
-        whole = whole.min(of_whole);
-        scan = scan.min(of_scan);
-    }
-    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    let start = Instant::now();
+    let now = || start.elapsed().as_secs_f64() * 1e3;
+    let timing = timing::time(session, tokens, ROUNDS, &now).await?;
     Ok(Times {
-        scan_ms: ms(scan),
-        whole_ms: ms(whole),
+        scan_ms: timing.scan_ms,
+        whole_ms: timing.whole_ms,
     })
 }
 
@@ -290,6 +274,12 @@ fn tell(w: &Written<'_>) -> Outcome {
         c.losses_before.len(),
         c.guessed_after
     ))?;
+    if let Some([before, after]) = w.passkey_digits {
+        let all = passkey::DIGITS;
+        say(&format!(
+            "digits of the passkey: {before} of {all}, pruned {after}"
+        ))?;
+    }
     if let Some(error) = c.error {
         say(&format!("error of their logits: {error:.3e}"))?;
     }

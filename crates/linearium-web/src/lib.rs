@@ -21,6 +21,8 @@ use linearium::exhibits::ALL;
 #[cfg(not(feature = "complete"))]
 use linearium::lab::CpuHost as LabHost;
 use linearium::model::config::Config;
+#[cfg(feature = "complete")]
+use linearium::model::image::Grey;
 use linearium::model::load::Files;
 use linearium::settings::PROPERTIES;
 #[cfg(feature = "complete")]
@@ -282,6 +284,23 @@ impl Lab {
         Ok(object(
             &self.lab.measure_mixer(id, gpu).await.map_err(error)?,
         ))
+    }
+
+    /// Gives exhibits a picture under the id of a need: red, green, blue and alpha, 4 bytes a pixel.
+    ///
+    /// # Errors
+    /// An `Error` with one sentence about its size.
+    #[wasm_bindgen(js_name = provideImage)]
+    pub fn provide_image(
+        &mut self,
+        id: &str,
+        width: usize,
+        height: usize,
+        rgba: &[u8],
+    ) -> Result<(), JsValue> {
+        let image = Grey::from_rgba(width, height, rgba).map_err(error)?;
+        self.lab.provide_image(id, image);
+        Ok(())
     }
 
     /// All exhibits as they are declared: an array of `Exhibit`.

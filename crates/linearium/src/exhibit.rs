@@ -41,8 +41,9 @@ pub struct Exhibit {
     pub title: &'static str,
     /// What to see, one sentence.
     pub see: &'static str,
-    /// Where it was published.
-    pub paper: Paper,
+    /// Where it was published; none for a bench that compares several papers and has a page of its
+    /// own.
+    pub paper: Option<Paper>,
     /// The controls; the last one is [`BACKEND`].
     pub controls: &'static [Property],
     /// The symbols of the equations, in the order in which they are explained.
@@ -220,6 +221,9 @@ pub struct Shown {
     pub values: Vec<Value>,
     /// Controls that do not act at these settings.
     pub idle: Vec<Idle>,
+    /// How much of a long measurement is done, of how much: asked again, the run goes on from there.
+    /// 0 of 0 where everything is done at once.
+    pub progress: [usize; 2],
 }
 
 /// The live value of a symbol.
@@ -313,6 +317,8 @@ pub struct Answer {
     pub values: Vec<Value>,
     /// Controls that do not act at these settings.
     pub idle: Vec<Idle>,
+    /// How much is done, of how much: while it is less, asking again goes on from there.
+    pub progress: [usize; 2],
 }
 
 /// The control that every exhibit has as its last one.
@@ -342,7 +348,7 @@ pub fn nothing() -> Vec<Need> {
 }
 
 impl Exhibit {
-    /// Runs with these settings; the needs must be there.
+    /// Runs with these settings; the needs must be there. Summary and views are in the panel.
     ///
     /// # Errors
     /// One sentence of the exhibit or of the player.
@@ -350,13 +356,13 @@ impl Exhibit {
         &'static self,
         settings: &Settings,
         bench: &Bench<'_>,
-    ) -> Result<(Panel, Vec<Value>, Vec<Idle>), String> {
-        let shown = (self.run)(settings, bench).await?;
+    ) -> Result<(Panel, Shown), String> {
+        let mut shown = (self.run)(settings, bench).await?;
         let panel = Panel {
             id: self.slug.to_owned(),
             title: self.title.to_owned(),
-            summary: shown.summary,
-            views: shown.views,
+            summary: std::mem::take(&mut shown.summary),
+            views: std::mem::take(&mut shown.views),
             provenance: Provenance {
                 backend: bench.backend(),
                 formula: self.formula.to_owned(),
@@ -366,7 +372,7 @@ impl Exhibit {
                 ..Provenance::default()
             },
         };
-        Ok((panel, shown.values, shown.idle))
+        Ok((panel, shown))
     }
 
     /// Measures a claim; its needs must be there.

@@ -17,6 +17,7 @@ pub mod drop_mode;
 mod example;
 pub mod influence;
 pub mod learned_mask;
+pub mod levels;
 pub mod look;
 pub mod operations;
 pub mod ranking;
@@ -24,6 +25,7 @@ pub mod schedule;
 pub mod scores;
 pub mod seen;
 pub mod selection;
+pub mod timing;
 
 pub use drop_mode::{DropMode, Neighbours};
 pub use schedule::{Keep, Schedule};

@@ -18,16 +18,21 @@ const papers: Paper[] = [
   ...known,
   ...exhibits
     .filter((e) => known.every((p) => p.slug !== e.slug))
-    .map(({ slug, title, paper, see }) => ({
-      slug,
-      title,
-      full: paper.title,
-      year: paper.year,
-      arxiv: paper.arxiv,
-      mechanisms: [],
-      teaches: [],
-      line: see,
-    })),
+    // A bench without a paper has a page of its own.
+    .flatMap(({ slug, title, paper, see }) =>
+      paper
+        ? {
+            slug,
+            title,
+            full: paper.title,
+            year: paper.year,
+            arxiv: paper.arxiv,
+            mechanisms: [],
+            teaches: [],
+            line: see,
+          }
+        : [],
+    ),
 ];
 
 /** Filters of the address: key and how a paper answers it. */

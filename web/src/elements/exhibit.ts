@@ -7,6 +7,7 @@ import { customElement, property, state } from 'lit/decorators.js';
 import { unsafeHTML } from 'lit/directives/unsafe-html.js';
 import exhibits from 'virtual:exhibits';
 import { EngineClient, type EngineListener } from '../engine/client.ts';
+import { readImage } from '../engine/own-image.ts';
 import type { Exhibit, ExhibitAnswer, LiveValue, Need } from '../engine/protocol.ts';
 import { Cursor } from '../views/cursor.ts';
 import { formatNumber } from '../views/format.ts';
@@ -146,12 +147,18 @@ export class LineariumExhibit extends LitElement implements EngineListener {
 
   /** Slug of the exhibit. */
   @property() name = '';
+  /** True if the page is this exhibit's own: its address need not name it. */
+  @property({ type: Boolean }) alone = false;
   @property() theme: Theme = 'light';
 
   @state() private values = new URLSearchParams();
   @state() private answer?: ExhibitAnswer;
   @state() private words: Record<string, string> = {};
   @state() private busy = false;
+  /** A long measurement was stopped where it is. */
+  @state() private stopped = false;
+  /** A picture of the person's own is asked for, or given. */
+  @state() private wantsImage = false;
   @state() private notices: { text: string; alarm: boolean }[] = [];
   @state() private gpuOk?: boolean;
   @state() private gpuReport = '';
@@ -228,6 +235,7 @@ export class LineariumExhibit extends LitElement implements EngineListener {
 
   private get link(): string {
     const rest = this.values.toString();
+    if (this.alone) return `${location.pathname.split('/').pop()}${rest ? `?${rest}` : ''}`;
     return `exhibits.html?exhibit=${this.name}${rest ? `&${rest}` : ''}`;
   }
 
@@ -235,7 +243,8 @@ export class LineariumExhibit extends LitElement implements EngineListener {
     const write = (): void => {
       this.addressAt = performance.now();
       const rest = this.values.toString();
-      const link = `${location.pathname}?exhibit=${this.name}${rest ? `&${rest}` : ''}${location.hash}`;
+      const query = [this.alone ? '' : `exhibit=${this.name}`, rest].filter(Boolean).join('&');
+      const link = `${location.pathname}${query && `?${query}`}${location.hash}`;
       if (link === `${location.pathname}${location.search}${location.hash}`) return;
       if (this.push) history.pushState(null, '', link);
       else history.replaceState(null, '', link);
@@ -249,6 +258,8 @@ export class LineariumExhibit extends LitElement implements EngineListener {
 
   private apply(values: URLSearchParams, commit: boolean): void {
     this.push ||= commit;
+    this.stopped = false;
+    this.wantsImage &&= values.get('picture') === 'file';
     this.values = values;
     this.run();
   }
@@ -297,14 +308,22 @@ export class LineariumExhibit extends LitElement implements EngineListener {
       const answer = await this.engine.exhibit(name, asked);
       if (name === this.name) this.take(answer, asked);
     } catch (error) {
-      if (!this.again) this.tell((error as Error).message, true);
+      if (!this.again && !this.stopped) this.tell((error as Error).message, true);
     }
     this.running = false;
     clearTimeout(this.patience);
-    this.busy = false;
-    if (!this.again) return;
+    // What takes long goes on from where it is, until it is stopped or something newer is wanted.
+    const goesOn = this.measures && !this.stopped && this.isConnected;
+    this.busy = goesOn;
+    if (!this.again && !goesOn) return;
     this.again = false;
     void this.runNow();
+  }
+
+  /** True while a long measurement is not at its end. */
+  private get measures(): boolean {
+    const [done, total] = this.answer?.progress ?? [0, 0];
+    return done < total;
   }
 
   private take(answer: ExhibitAnswer, asked: string): void {
@@ -331,6 +350,10 @@ export class LineariumExhibit extends LitElement implements EngineListener {
   }
 
   fileWanted(kind: Need['kind']): void {
+    if (kind === 'image') {
+      this.wantsImage = true;
+      return;
+    }
     this.tell(`The exhibit needs a ${kind} that is not among the files of this page.`, true);
   }
 
@@ -439,6 +462,12 @@ export class LineariumExhibit extends LitElement implements EngineListener {
     </aside>`;
   }
 
+  private readonly onStop = (): void => {
+    this.stopped = !this.stopped;
+    if (this.stopped) this.engine.dropExhibit();
+    else this.run();
+  };
+
   private statusTemplate(): TemplateResult {
     const backend = this.answer?.panel?.provenance.backend;
     const wanted = this.values.get('backend') === 'gpu';
@@ -450,8 +479,58 @@ export class LineariumExhibit extends LitElement implements EngineListener {
     return html`<div class="status">
       <span class="backend"><i class=${backend ? 'on' : ''}></i>${backend ?? 'starting the engine …'}</span>
       <span class="check" title=${this.gpuReport}>${check}</span>
-      <span class="work" ?hidden=${!this.busy}><progress aria-label="Working"></progress> working</span>
+      ${
+        this.measures
+          ? html`<span class="work"
+              ><progress
+                aria-label="Measured"
+                value=${this.answer?.progress[0] ?? 0}
+                max=${this.answer?.progress[1] ?? 1}
+              ></progress>
+              ${this.answer?.progress.join(' of ')} measured
+              <button class="no-print" @click=${this.onStop}>${this.stopped ? 'Go on' : 'Stop'}</button></span
+            >`
+          : html`<span class="work" ?hidden=${!this.busy}
+              ><progress aria-label="Working"></progress> working</span
+            >`
+      }
     </div>`;
+  }
+
+  private readonly onImage = (files: FileList | null | undefined): void => {
+    const file = files?.[0];
+    if (!file) return;
+    readImage(file).then(
+      (image) => {
+        this.engine.giveImage(image);
+        const values = new URLSearchParams(this.values);
+        values.set('picture', 'file');
+        this.wantsImage = true;
+        this.apply(values, true);
+      },
+      (error: unknown) => this.tell((error as Error).message, true),
+    );
+  };
+
+  private imageTemplate(): TemplateResult | typeof nothing {
+    if (!this.wantsImage) return nothing;
+    const drop = (event: DragEvent): void => {
+      event.preventDefault();
+      this.onImage(event.dataTransfer?.files);
+    };
+    return html`<section
+      class="card own-image no-print"
+      @dragover=${(e: DragEvent) => e.preventDefault()}
+      @drop=${drop}
+    >
+      <label
+        >Your image: choose a file or drop it here. It never leaves this machine.
+        <input
+          type="file"
+          accept="image/*"
+          @change=${(e: Event) => this.onImage((e.target as HTMLInputElement).files)}
+      /></label>
+    </section>`;
   }
 
   private noticesTemplate(): TemplateResult {
@@ -487,25 +566,33 @@ export class LineariumExhibit extends LitElement implements EngineListener {
       ${this.controlsTemplate(exhibit)}
       <main>
         <div class="title">
-          <p class="back no-print"><a href="./exhibits.html">All papers</a></p>
+          ${this.alone ? nothing : html`<p class="back no-print"><a href="./exhibits.html">All papers</a></p>`}
           <h2>${exhibit.title}</h2>
           <p>${exhibit.see}</p>
-          <p class="quiet">
-            ${paper.authors}: ${paper.title} (${paper.year}),
-            <a href="https://arxiv.org/abs/${paper.arxiv}" rel="noreferrer">arXiv ${paper.arxiv}</a>
-          </p>
+          ${
+            paper
+              ? html`<p class="quiet">
+                  ${paper.authors}: ${paper.title} (${paper.year}),
+                  <a href="https://arxiv.org/abs/${paper.arxiv}" rel="noreferrer">arXiv ${paper.arxiv}</a>
+                </p>`
+              : nothing
+          }
           ${this.statusTemplate()}
         </div>
-        ${this.noticesTemplate()}
-        <lin-exhibit-tour
-          class="no-print"
-          .steps=${exhibit.tour}
-          .symbols=${exhibit.symbols}
-          .answer=${this.answer}
-          .theme=${this.theme}
-          @tour-settings=${this.onTourSettings}
-          @tour-hides=${(e: CustomEvent<{ symbol?: string; view?: string }>) => (this.veiled = e.detail)}
-        ></lin-exhibit-tour>
+        ${this.noticesTemplate()} ${this.imageTemplate()}
+        ${
+          exhibit.tour.length > 0
+            ? html`<lin-exhibit-tour
+                class="no-print"
+                .steps=${exhibit.tour}
+                .symbols=${exhibit.symbols}
+                .answer=${this.answer}
+                .theme=${this.theme}
+                @tour-settings=${this.onTourSettings}
+                @tour-hides=${(e: CustomEvent<{ symbol?: string; view?: string }>) => (this.veiled = e.detail)}
+              ></lin-exhibit-tour>`
+            : nothing
+        }
         <lin-panel
           wordless
           data-panel=${exhibit.slug}
@@ -515,7 +602,7 @@ export class LineariumExhibit extends LitElement implements EngineListener {
           .cursor=${this.cursor}
           .theme=${this.theme}
           .link=${this.link}
-          .waiting=${'Calculating …'}
+          .waiting=${this.wantsImage ? 'Waiting for your image' : 'Calculating …'}
         ></lin-panel>
         <section class="card">
           <h2>Equations</h2>

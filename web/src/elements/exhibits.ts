@@ -56,6 +56,7 @@ export class LineariumExhibits extends LitElement {
         <nav class="no-print" aria-label="Page">
           <a href="./index.html">The lab</a>
           <a href="./mixers.html">All mixers</a>
+          <a href="./prune.html">Pruning</a>
           <a href="./exhibits.html" aria-current=${this.slug === null ? 'page' : 'false'}>Exhibits</a>
           ${themeSwitch(this.themes)}
         </nav>

@@ -340,6 +340,7 @@ export class LineariumLab extends LitElement implements EngineListener {
       </div>
       <nav class="no-print" aria-label="Page">
         <a href="./mixers.html">All mixers</a>
+        <a href="./prune.html">Pruning</a>
         <a href="./exhibits.html">Exhibits</a>
         <a href="#how" @click=${this.goToWords}>How it works</a>
         ${themeSwitch(this.themes)}

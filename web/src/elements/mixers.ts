@@ -301,6 +301,7 @@ export class LineariumMixers extends LitElement implements EngineListener {
       <nav class="no-print" aria-label="Page">
         <a href="./index.html">The lab</a>
         <a href="./mixers.html" aria-current="page">All mixers</a>
+        <a href="./prune.html">Pruning</a>
         <a href="./exhibits.html">Exhibits</a>
         ${themeSwitch(this.themes)}
       </nav>

@@ -26,6 +26,7 @@ import type {
   TextId,
   ToWorker,
 } from './protocol.ts';
+import type { OwnImage } from './own-image.ts';
 import { hasRelaxedSimd } from './relaxed.ts';
 
 export interface EngineListener {
@@ -101,6 +102,7 @@ export class EngineClient {
   /** What was fetched or dropped, kept for a worker that takes the place of a broken one. */
   private readonly models = new Map<string, Promise<ModelFiles>>();
   private readonly texts = new Map<string, Promise<Uint8Array>>();
+  private ownImage: OwnImage | undefined;
   private given = new Set<string>();
   /** The worker at hand was given a large file. */
   private large = false;
@@ -275,6 +277,13 @@ export class EngineClient {
     void this.answer({ kind: 'text', id: 'file' });
   }
 
+  /** A picture of the person's own, for exhibits. */
+  giveImage(image: OwnImage): void {
+    this.ownImage = image;
+    this.given.delete('image file');
+    void this.answer({ kind: 'image', id: 'file' });
+  }
+
   measureRecall(samples: number): void {
     this.samples = samples;
     this.send({ type: 'measure', samples });
@@ -410,7 +419,11 @@ export class EngineClient {
     if (this.given.has(key)) return;
     const worker = this.worker;
     try {
-      if (need.kind === 'model') {
+      if (need.kind === 'image') {
+        if (!this.ownImage) return this.listener.fileWanted('image');
+        this.given.add(key);
+        this.send({ type: 'image', id: need.id, image: this.ownImage });
+      } else if (need.kind === 'model') {
         if (need.id === 'file' && !this.models.has('file')) return this.listener.fileWanted('model');
         const files = await this.model(need.id);
         if (worker !== this.worker || this.given.has(key)) return;

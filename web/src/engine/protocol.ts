@@ -1,4 +1,5 @@
 /** The verbs of the wasm module and the messages between the page and the worker that owns it. */
+import type { OwnImage } from './own-image.ts';
 import type { Panel } from '../views/types.ts';
 
 export interface Choice {
@@ -30,7 +31,7 @@ export type TextProperty = PropertyBase & { type: 'text'; maxBytes: number };
 export type Property = ChoiceProperty | RangeProperty | TextProperty;
 
 export interface Need {
-  kind: 'model' | 'text';
+  kind: 'model' | 'text' | 'image';
   id: string;
 }
 
@@ -195,7 +196,8 @@ export interface Exhibit {
   slug: string;
   title: string;
   see: string;
-  paper: { arxiv: string; year: number; authors: string; title: string };
+  /** None for a bench that has a page of its own. */
+  paper: { arxiv: string; year: number; authors: string; title: string } | null;
   controls: Property[];
   symbols: Symbol[];
   claims: Claim[];
@@ -220,6 +222,8 @@ export interface ExhibitAnswer {
   panel: Panel | null;
   values: LiveValue[];
   idle: { control: string; why: string }[];
+  /** How much is done, of how much: while it is less, asking again goes on from there. */
+  progress: [number, number];
 }
 
 /** What the engine can be asked for beside the panels. */
@@ -234,6 +238,7 @@ export type Question =
 export interface CompleteLab extends Lab {
   mixer(id: string): Promise<MixerRow>;
   measureMixer(id: string, gpu: boolean): Promise<Measured>;
+  provideImage(id: string, width: number, height: number, rgba: Uint8Array): void;
   exhibit(slug: string, query: string): Promise<ExhibitAnswer>;
   claimNeeds(slug: string, claim: string): Need[];
   checkClaim(slug: string, claim: string, gpu: boolean): Promise<Checked>;
@@ -254,6 +259,7 @@ export type ToWorker =
   /** The file that is being read is not wanted any more. */
   | { type: 'stop-reading' }
   | { type: 'text'; id: TextId; bytes: Uint8Array }
+  | { type: 'image'; id: string; image: OwnImage }
   | { type: 'measure'; samples: number }
   | { type: 'cancel' }
   | { type: 'lose-gpu' }

@@ -245,6 +245,11 @@ async function handle(message: Message): Promise<void> {
       lab!.provideText(message.id, message.bytes);
       working = generation > 0;
       return;
+    case 'image': {
+      const { width, height, rgba } = message.image;
+      complete?.provideImage(message.id, width, height, rgba);
+      return;
+    }
     case 'measure':
       lab!.measureRecall(message.samples);
       // It may need a text that nothing else needed.

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use linearium::probes::passkey;
+use linearium::random::Random;
 use serde_json::Value;
 
 use crate::program::{Folder, heldout, model, run, succeed};
@@ -40,6 +42,28 @@ fn a_pruned_run_is_told_in_numbers() {
     let all = prune("hold", &["--keep", "1"]);
     assert_eq!(all["loss_before"], all["loss_after"]);
     assert_eq!(all["error"], 0.0);
+}
+
+/// A text that ends by asking for a passkey is counted by its digits: with the whole question kept
+/// and everything else dropped none of what was said is left.
+#[test]
+fn digits_of_a_passkey_are_counted() {
+    let folder = Folder::new();
+    let (text, json) = (folder.path("passkey.txt"), folder.path("out.json"));
+    let said = passkey::text(&fs::read(heldout()).unwrap(), 128, 0.5, &mut Random::new(1));
+    fs::write(&text, said).unwrap();
+    let model = model("mamba2-passkey-t128");
+    let digits = |more: &[&str]| -> Value {
+        let plain = ["prune", "--model", &model, "--text", &text, "--json", &json];
+        succeed(&[&plain[..], more].concat());
+        let out: Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
+        out["passkey_digits"].clone()
+    };
+    assert_eq!(digits(&["--keep", "1"]), serde_json::json!([5, 5]));
+    let asked = digits(&["--score", "recency", "--keep", "0", "--protect-last", "30"]);
+    assert_eq!(asked[0], 5);
+    assert!(asked[1].as_u64().unwrap() < 5, "{asked}");
+    assert_eq!(digits(&["--limit", "100"]), Value::Null);
 }
 
 #[test]

@@ -60,12 +60,12 @@ pub static EXHIBIT: Exhibit = Exhibit {
     slug: "l_mul",
     title: "L-Mul",
     see: "A product of two floating-point numbers by one addition of integers: how wrong it is, and where that matters.",
-    paper: Paper {
+    paper: Some(Paper {
         arxiv: "2410.00907",
         year: 2024,
         authors: "Luo and Sun",
         title: "Addition is All You Need for Energy-efficient Language Models",
-    },
+    }),
     controls: &[
         property(
             "x",

@@ -68,12 +68,12 @@ pub static EXHIBIT: Exhibit = Exhibit {
     slug: "light_net",
     title: "LightNet",
     see: "Remove forgetting, and the order of the pixels does not matter: one scan sees the whole image. Then positions must be given back.",
-    paper: Paper {
+    paper: Some(Paper {
         arxiv: "2405.21022",
         year: 2024,
         authors: "Qin and others",
         title: "You Only Scan Once: Efficient Multi-dimension Sequential Modeling with LightNet",
-    },
+    }),
     controls: &[
         Property {
             unit: "pixels",

@@ -27,12 +27,12 @@ pub static EXHIBIT: Exhibit = Exhibit {
     slug: "long_mamba",
     title: "LongMamba",
     see: "Heads that see the whole training text go dark in a longer one, and light up again when most tokens are skipped.",
-    paper: Paper {
+    paper: Some(Paper {
         arxiv: "2504.16053",
         year: 2025,
         authors: "Ye et al.",
         title: "LongMamba: Enhancing Mamba's Long Context Capabilities via Training-Free Receptive Field Enlargement",
-    },
+    }),
     controls: &[
         control(
             "model",

@@ -21,12 +21,12 @@ pub static EXHIBIT: Exhibit = Exhibit {
     slug: "mom",
     title: "MoM",
     see: "Each token is written into a few of several memories: fewer writes meet in each, so more pairs are recalled for the same work.",
-    paper: Paper {
+    paper: Some(Paper {
         arxiv: "2502.13685",
         year: 2025,
         authors: "Du et al.",
         title: "MoM: Linear Sequence Modeling with Mixture-of-Memories",
-    },
+    }),
     controls: &[
         control(
             "pairs",

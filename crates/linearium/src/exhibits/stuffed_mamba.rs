@@ -23,12 +23,12 @@ pub static EXHIBIT: Exhibit = Exhibit {
     slug: "stuffed_mamba",
     title: "Stuffed Mamba",
     see: "Behind the training length the state goes on filling, since the model never learnt to let go; one factor on every decay rescues the loss.",
-    paper: Paper {
+    paper: Some(Paper {
         arxiv: "2410.07145",
         year: 2024,
         authors: "Chen et al.",
         title: "Stuffed Mamba: State Collapse and State Capacity of RNN-Based Long-Context Modeling",
-    },
+    }),
     controls: &[
         control(
             "model",

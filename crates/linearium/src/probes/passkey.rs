@@ -70,6 +70,14 @@ pub fn digits_found(text: &[u32], guesses: &[u32]) -> usize {
         .count()
 }
 
+/// True if this text ends with the question and the digits of a key.
+pub fn is_asked(text: &[u8]) -> bool {
+    let digits = text.len().saturating_sub(DIGITS);
+    text.len() >= SHORTEST
+        && text[..digits].ends_with(QUESTION)
+        && text[digits..].iter().all(u8::is_ascii_digit)
+}
+
 /// Reads one text from an empty state and counts the digits found.
 ///
 /// # Errors
@@ -91,6 +99,7 @@ mod tests {
             for depth in DEPTHS {
                 let t = text(&filler, length, depth, &mut Random::new(length as u64));
                 assert_eq!(t.len(), length);
+                assert!(is_asked(&t) && !is_asked(&t[..length - 1]));
                 let key = &t[length - DIGITS..];
                 assert!(key.iter().all(u8::is_ascii_digit));
                 let said = [STATEMENT, key].concat();

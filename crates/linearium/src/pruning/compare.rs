@@ -43,6 +43,9 @@ pub struct Comparison {
     pub guessed_before: usize,
     /// The same with pruning.
     pub guessed_after: usize,
+    /// For each of these losses whether it was guessed right, without pruning and with it.
+    #[serde(skip)]
+    pub right: [Vec<bool>; 2],
     /// Root-mean-square error of the logits of kept tokens; none if no token is kept.
     pub error: Option<f64>,
     /// Its parts; none if no token is kept, or if decay-true means nothing to the model.
@@ -54,6 +57,16 @@ pub struct Comparison {
     pub operations_before: Operations,
     /// Multiply-adds with pruning.
     pub operations_after: Operations,
+}
+
+impl Comparison {
+    /// How many kept tokens from this position on were guessed right, without pruning and with it.
+    pub fn right_from(&self, from: usize) -> [usize; 2] {
+        self.right.each_ref().map(|right| {
+            let places = self.positions.iter().zip(right);
+            places.filter(|(p, right)| **right && **p >= from).count()
+        })
+    }
 }
 
 /// A run and what it says of the kept tokens of a segment.
@@ -190,13 +203,16 @@ pub async fn compare<P: Player>(
         // The last token of the text has no next one.
         let here = (done..done + t).filter(|p| is_kept[*p]);
         let truth: Vec<u32> = here.filter_map(|p| tokens.get(p + 1).copied()).collect();
-        for (side, (losses, guessed)) in sides.iter().zip([
-            (&mut out.losses_before, &mut out.guessed_before),
-            (&mut out.losses_after, &mut out.guessed_after),
+        let [before, after] = &mut out.right;
+        for (side, (losses, guessed, right)) in sides.iter().zip([
+            (&mut out.losses_before, &mut out.guessed_before, before),
+            (&mut out.losses_after, &mut out.guessed_after, after),
         ]) {
             losses.extend(&side.losses[..truth.len()]);
-            let right = side.guesses.iter().zip(&truth).filter(|(a, b)| a == b);
-            *guessed += right.count();
+            let here = side.guesses.iter().zip(&truth).map(|(a, b)| a == b);
+            let from = right.len();
+            right.extend(here);
+            *guessed += right[from..].iter().filter(|right| **right).count();
         }
         done += t;
     }

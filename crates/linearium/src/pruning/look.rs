@@ -225,6 +225,8 @@ pub struct Choice<'a> {
 pub struct Chosen {
     /// For each step of the schedule its layer and the positions that it keeps.
     pub steps: Vec<(usize, Vec<usize>)>,
+    /// The scores of each step, `[T]`; of tokens that were not asked about the lowest there is.
+    pub scores: Vec<Vec<f32>>,
     /// What a person should know, in sentences.
     pub warnings: Vec<String>,
 }
@@ -243,6 +245,7 @@ pub async fn choose<P: Player>(
     let mut alive: Vec<usize> = (0..tokens.len()).collect();
     let mut out = Chosen {
         steps: Vec::new(),
+        scores: Vec::new(),
         warnings: Vec::new(),
     };
     let blind = ["tokens", "keep", "seed"];
@@ -285,6 +288,7 @@ pub async fn choose<P: Player>(
         let selection = select(&scores, &alive, keep, choice.protect);
         alive.clone_from(&selection.kept);
         out.steps.push((step.layer, selection.kept));
+        out.scores.push(scores);
         out.warnings.extend(selection.warnings);
     }
     Ok(out)
