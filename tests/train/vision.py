@@ -6,14 +6,14 @@
 Needs PyTorch and NumPy, and `expect` safetensors. Data: digits.npz (see digits.py) in the scenes of scenes.py;
 the last 397 digits, of other writers, are the test set.
 
-`train` makes four models, each in a folder of OUT: `vim` (two directions, class token in the middle,
-197 tokens), `plain` (four snakes, 196 tokens) and `vim-gather` and `vim-decay`, which are `vim` tuned
-further while it prunes 197 -> 157 -> 125 -> 101 in one or the other mode. The time S is shared
+`train` makes four models, each in a folder of OUT: `digits-vim` (two directions, class token in the
+middle, 197 tokens), `digits-plain` (four snakes, 196 tokens) and `digits-vim-gather` and
+`digits-vim-decay`, which are `digits-vim` tuned further while it prunes 197 -> 157 -> 125 -> 101 in one or the other mode. The time S is shared
 among them: 46, 30, 12 and 12 %. Each folder gets config.json and model.safetensors (f16).
 
 `expect` runs the stored weights in f32 on the CPU and writes expected.safetensors into each folder:
 `images` u8 [8, 112, 112], `logits` [8, 10] of them, `test_classes` and `correct` of the whole test
-set, and for `vim` and its tuned ones the same under `<pruning>.` for the modes, with
+set, and for `digits-vim` and its tuned ones the same under `<pruning>.` for the modes, with
 `<pruning>.kept.<i>` the places that the i-th pruning of each of the eight kept. The accuracies are
 printed and written to OUT/accuracy.json.
 """
@@ -158,10 +158,10 @@ def train_all(args):
     print(f"{len(data[0])} scenes in {time.time() - start:.1f} s", flush=True)
     vim = Backbone(VIM).to(device)
     jobs = [
-        ("vim", vim, 0.46, 2e-3, None),
-        ("plain", Backbone(PLAIN).to(device), 0.30, 2e-3, None),
-        ("vim-gather", Backbone(VIM).to(device), 0.12, 7e-4, PRUNINGS["gather"]),
-        ("vim-decay", Backbone(VIM).to(device), 0.12, 7e-4, PRUNINGS["decay-default"]),
+        ("digits-vim", vim, 0.46, 2e-3, None),
+        ("digits-plain", Backbone(PLAIN).to(device), 0.30, 2e-3, None),
+        ("digits-vim-gather", Backbone(VIM).to(device), 0.12, 7e-4, PRUNINGS["gather"]),
+        ("digits-vim-decay", Backbone(VIM).to(device), 0.12, 7e-4, PRUNINGS["decay-default"]),
     ]
     for name, model, share, rate, pruning in jobs:
         model.scan = scan
@@ -170,7 +170,7 @@ def train_all(args):
         print(name, flush=True)
         steps = train(model, data, share * args.seconds, rate, pruning, args.batch, args.steps)
         save(model, args.out / name)
-        modes = {"dense": None} | (PRUNINGS if name.startswith("vim") else {})
+        modes = {"dense": None} | (PRUNINGS if name.startswith("digits-vim") else {})
         for mode, pruning in modes.items():
             right = answers(model, test_images, pruning).argmax(-1) == test_labels
             print(f"  {name} {mode}: {right.sum().item()} of {len(right)}", flush=True)

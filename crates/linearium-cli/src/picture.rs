@@ -393,6 +393,31 @@ fn draw(view: &View) -> Option<Canvas> {
                 names.map(|(i, s)| (s.label.as_str(), SERIES[i % SERIES.len()])),
             );
         }
+        Drawing::Patches(p) => {
+            let side = (bottom - top) as f64 / p.height.max(1) as f64;
+            let last = p.stages.len().saturating_sub(1);
+            let veil = |stage: usize| {
+                (stage < last).then(|| viridis(0.25 + 0.6 * stage as f64 / last as f64))
+            };
+            canvas.text(&view.title, left, 20, 2, INK);
+            for (i, grey) in p.pixels.iter().enumerate() {
+                let (row, column) = (i / p.width, i % p.width);
+                let patch = row * p.rows / p.height * p.columns + column * p.columns / p.width;
+                let veil = veil(p.values[patch] as usize);
+                let colour = [0, 1, 2].map(|c| match veil {
+                    None => *grey as u8,
+                    Some(veil) => (0.18 * f64::from(*grey) + 0.82 * f64::from(veil[c])) as u8,
+                });
+                let at = |i: usize| [i as f64 * side, (i + 1) as f64 * side];
+                let across = at(column).map(|x| x + left as f64);
+                canvas.fill(across, at(row).map(|y| y + top as f64), colour);
+            }
+            let names = p.stages.iter().enumerate();
+            legend(
+                &mut canvas,
+                names.map(|(i, s)| (s.as_str(), veil(i).unwrap_or(MISSING))),
+            );
+        }
         Drawing::Tokens(_) | Drawing::Table(_) => return None,
     }
     Some(canvas)

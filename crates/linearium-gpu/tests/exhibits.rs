@@ -51,6 +51,7 @@ fn numbers(answer: &Answer) -> Vec<Vec<f32>> {
             Drawing::Heatmap(h) => vec![h.values.clone()],
             Drawing::Histogram(h) => h.series.iter().map(|s| s.counts.clone()).collect(),
             Drawing::Tokens(t) => vec![t.values.clone()],
+            Drawing::Patches(p) => vec![p.values.clone(), p.beside.clone()],
             Drawing::Table(_) => Vec::new(),
         })
         .collect()

@@ -52,7 +52,7 @@ pub struct Configured {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Need {
-    /// `model` or `text`.
+    /// `model`, `text` or `image`.
     pub kind: &'static str,
     /// Its id; `file` is a file of the person's own.
     pub id: String,
@@ -106,6 +106,9 @@ pub struct Lab<H: Host> {
     settings: Settings,
     models: ById<Rc<Stack>>,
     texts: ById<Rc<[u8]>>,
+    /// What only exhibits read: image classifiers, pictures, and what runs have measured so far.
+    #[cfg(feature = "zoo")]
+    seen: exhibits::Provided,
     sides: Vec<Side<H::Player>>,
     recall: Option<RecallJob<H::Player>>,
     wanted_recall: usize,
@@ -130,6 +133,8 @@ impl<H: Host> Lab<H> {
             settings: Settings::default(),
             models: ById::default(),
             texts: ById::default(),
+            #[cfg(feature = "zoo")]
+            seen: exhibits::Provided::default(),
             sides: Vec::new(),
             recall: None,
             wanted_recall: 0,
@@ -235,8 +240,15 @@ impl<H: Host> Lab<H> {
     /// # Errors
     /// One sentence about the files; what was there before stays.
     pub fn provide_model(&mut self, id: &str, files: Files) -> Result<String, String> {
+        #[cfg(feature = "zoo")]
+        let files = match self.seen.classifier(id, files)? {
+            Ok(description) => return Ok(description),
+            Err(files) => files,
+        };
         let stack = Rc::new(load_files(files)?);
         self.models.insert(id, stack);
+        #[cfg(feature = "zoo")]
+        self.seen.forget();
         // A run of the file before it must not be taken for a run of this one.
         self.sides.retain(|side| side.wanted.model != id);
         self.recall = self.recall.take().filter(|job| job.model != id);
@@ -266,6 +278,8 @@ impl<H: Host> Lab<H> {
                 .push("the text file is not UTF-8: its bytes are read as they are".to_owned());
         }
         self.texts.insert(id, bytes.into());
+        #[cfg(feature = "zoo")]
+        self.seen.forget();
         self.sides
             .retain(|side| side.wanted.text != Some(id.to_owned()));
         Ok(())

@@ -69,6 +69,8 @@ pub enum Drawing {
     Histogram(Histogram),
     /// Text with a shade for each token.
     Tokens(Tokens),
+    /// A picture of which some patches are veiled.
+    Patches(Patches),
     /// Rows and columns.
     Table(Table),
 }
@@ -217,6 +219,32 @@ pub struct Tokens {
     pub run: String,
     /// How several values became one token, empty if each token has its own.
     pub rule: String,
+}
+
+/// A grey picture under a grid of patches, each of which is at one of a few stages.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Patches {
+    /// Pixels in a row.
+    pub width: usize,
+    /// Rows of pixels.
+    pub height: usize,
+    /// Grey values from 0 to 255, row by row, `width * height`.
+    pub pixels: Vec<f32>,
+    /// Patches in a row.
+    pub columns: usize,
+    /// Rows of patches.
+    pub rows: usize,
+    /// The stage of each patch, a whole number below the number of stages, row by row.
+    pub values: Vec<f32>,
+    /// What each stage means, from the most veiled (dropped first) to the last, which is bare (kept).
+    pub stages: Vec<String>,
+    /// Numbers beside the stages, one for each patch (a score), or empty.
+    pub beside: Vec<f32>,
+    /// What the numbers beside are, with unit.
+    pub value: Axis,
+    /// `a` or `b`.
+    pub run: String,
 }
 
 /// Rows and columns.

@@ -99,6 +99,7 @@ fn check(panel: &Panel) {
                 assert_eq!(t.tokens.len(), t.values.len());
                 assert_eq!(t.start + t.tokens.len(), t.query + 1);
             }
+            Drawing::Patches(p) => assert_eq!(p.values.len(), p.columns * p.rows),
             Drawing::Table(t) => assert!(t.rows.iter().all(|r| r.len() == t.columns.len())),
         }
     }

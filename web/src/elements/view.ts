@@ -8,6 +8,7 @@ import { fileName, pngOf, save, svgOf } from '../views/export.ts';
 import { commonExtent, comparedWith, drawHeatmap } from '../views/heatmap.ts';
 import { drawHistogram } from '../views/histogram.ts';
 import { drawLines, nearest } from '../views/lines.ts';
+import { drawPatches } from '../views/patches.ts';
 import { PALETTES, runLabel, type Theme } from '../views/palette.ts';
 import { hasPosition, readingAt, stopsOf, type Reading, type Stops } from '../views/reading.ts';
 import { cellText, csvOf, rowsOf } from '../views/table.ts';
@@ -344,6 +345,11 @@ export class LinView extends LitElement {
         this.drawn = { base: drawing, plot, x, styles: [], paint };
         break;
       }
+      case 'patches': {
+        const { drawing, plot, x, paint } = drawPatches(view, frame);
+        this.drawn = { base: drawing, plot, x, styles: [], paint };
+        break;
+      }
       case 'histogram': {
         const { drawing, plot, x, styles } = drawHistogram(view, frame);
         this.drawn = { base: drawing, plot, x, styles };
@@ -426,7 +432,7 @@ export class LinView extends LitElement {
     if (!plot || !x || !this.plotElement) return;
     const box = this.plotElement.getBoundingClientRect();
     const px = Math.max(plot.left, Math.min(plot.right, event.clientX - box.left));
-    if (this.view.kind === 'heatmap') {
+    if (this.view.kind === 'heatmap' || this.view.kind === 'patches') {
       const py = Math.max(plot.top, Math.min(plot.bottom - 1, event.clientY - box.top));
       this.row = Math.floor(((py - plot.top) / (plot.bottom - plot.top)) * this.view.rows);
     }
@@ -447,7 +453,7 @@ export class LinView extends LitElement {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
     const step = event.shiftKey ? 10 : 1;
     const from = this.index < 0 ? this.stops.count - 1 : this.index;
-    const heat = this.view.kind === 'heatmap' ? this.view : undefined;
+    const heat = this.view.kind === 'heatmap' || this.view.kind === 'patches' ? this.view : undefined;
     switch (event.key) {
       case 'ArrowRight':
         this.moveTo(this.index < 0 ? from : from + step);
@@ -559,7 +565,7 @@ export class LinView extends LitElement {
             })
         : nothing;
     const band =
-      view.kind === 'heatmap'
+      view.kind === 'heatmap' || view.kind === 'patches'
         ? svg`<rect x=${plot.left} width=${plot.right - plot.left} fill="none" stroke=${palette.ink} stroke-opacity="0.55"
             y=${plot.top + (this.row * (plot.bottom - plot.top)) / view.rows} height=${(plot.bottom - plot.top) / view.rows} />`
         : nothing;
@@ -626,7 +632,7 @@ export class LinView extends LitElement {
         isText
           ? html`<div>${drawing}</div>`
           : html`${
-                view.kind === 'heatmap' && plot
+                (view.kind === 'heatmap' || view.kind === 'patches') && plot
                   ? html`<canvas
                       style="left:${plot.left}px;top:${plot.top}px;width:${plot.right - plot.left}px;height:${plot.bottom - plot.top}px"
                     ></canvas>`

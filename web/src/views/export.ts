@@ -4,6 +4,7 @@ import { FONT_FAMILY, type Frame } from './axes.ts';
 import { commonExtent, comparedWith, drawHeatmap } from './heatmap.ts';
 import { drawHistogram } from './histogram.ts';
 import { drawLines } from './lines.ts';
+import { drawPatches } from './patches.ts';
 import { PALETTES } from './palette.ts';
 import { cellText, rowsOf } from './table.ts';
 import { shadeOf, shownRange } from './tokens.ts';
@@ -86,8 +87,11 @@ export function svgOf(view: View, panel: Panel, link: string): string {
   let height = frame.height;
   if (view.kind === 'lines') body = drawLines(view, frame).drawing;
   else if (view.kind === 'histogram') body = drawHistogram(view, frame).drawing;
-  else if (view.kind === 'heatmap') {
-    const drawn = drawHeatmap(view, frame, commonExtent(comparedWith(view, panel)));
+  else if (view.kind === 'heatmap' || view.kind === 'patches') {
+    const drawn =
+      view.kind === 'heatmap'
+        ? drawHeatmap(view, frame, commonExtent(comparedWith(view, panel)))
+        : drawPatches(view, frame);
     const canvas = document.createElement('canvas');
     drawn.paint(canvas);
     const { left, right, top, bottom } = drawn.plot;

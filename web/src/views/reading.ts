@@ -72,6 +72,12 @@ export function stopsOf(view: View, x: AxisScale | undefined): Stops {
       );
       return listStops(middles);
     }
+    case 'patches':
+      return {
+        count: view.columns,
+        at: (i) => i + 0.5,
+        near: (v) => clampIndex(Math.floor(v), view.columns),
+      };
     case 'tokens':
       return {
         count: view.tokens.length,
@@ -146,6 +152,20 @@ export function readingAt(view: View, stops: Stops, index: number, row: number):
         place: `position ${formatWithUnit(value, 'tokens')}`,
         values: [{ index: -1, name: view.value.label, text: readToken(view, value) }],
       };
+    case 'patches': {
+      const r = clampIndex(row, view.rows);
+      const patch = r * view.columns + index;
+      const beside = view.beside.length > 0 ? view.beside[patch] : undefined;
+      return {
+        place: `row ${r}, column ${index}`,
+        values: [
+          { index: -1, name: 'patch', text: view.stages[view.values[patch]] ?? '' },
+          ...(beside === undefined
+            ? []
+            : [{ index: -1, name: view.value.label, text: formatWithUnit(beside, view.value.unit) }]),
+        ],
+      };
+    }
     case 'table':
       return undefined;
   }

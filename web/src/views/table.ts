@@ -83,6 +83,22 @@ export function rowsOf(view: View): Rows {
         count: view.tokens.length,
         row: (i) => [view.start + i, view.tokens[i], view.values[i]],
       };
+    case 'patches':
+      return {
+        columns: [
+          'Row (patches)',
+          'Column (patches)',
+          'Stage',
+          ...(view.beside.length > 0 ? [axisTitle(view.value)] : []),
+        ],
+        count: view.values.length,
+        row: (i) => [
+          Math.floor(i / view.columns),
+          i % view.columns,
+          view.stages[view.values[i]] ?? '',
+          ...(view.beside.length > 0 ? [view.beside[i]] : []),
+        ],
+      };
     case 'table':
       return { columns: view.columns, count: view.rows.length, row: (i) => view.rows[i] };
   }

@@ -3,6 +3,7 @@ import { render, svg } from 'lit';
 import { drawHeatmap } from './heatmap.ts';
 import { drawHistogram } from './histogram.ts';
 import { drawLines } from './lines.ts';
+import { drawPatches } from './patches.ts';
 import { PALETTES, type Theme } from './palette.ts';
 import type { View } from './types.ts';
 
@@ -16,8 +17,8 @@ export function thumbnailOf(view: View, theme: Theme): string | undefined {
   let body;
   if (view.kind === 'lines') body = drawLines(view, frame).drawing;
   else if (view.kind === 'histogram') body = drawHistogram(view, frame).drawing;
-  else if (view.kind === 'heatmap') {
-    const drawn = drawHeatmap(view, frame);
+  else if (view.kind === 'heatmap' || view.kind === 'patches') {
+    const drawn = view.kind === 'heatmap' ? drawHeatmap(view, frame) : drawPatches(view, frame);
     const canvas = document.createElement('canvas');
     drawn.paint(canvas);
     const { left, right, top, bottom } = drawn.plot;

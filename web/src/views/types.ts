@@ -78,6 +78,20 @@ export interface Tokens extends Named {
   rule: string;
 }
 
+export interface Patches extends Named {
+  kind: 'patches';
+  width: number;
+  height: number;
+  pixels: Float32Array;
+  columns: number;
+  rows: number;
+  values: Float32Array;
+  stages: string[];
+  beside: Float32Array;
+  value: Axis;
+  run: Run;
+}
+
 export type Cell = number | string | null;
 
 export interface Table extends Named {
@@ -86,7 +100,7 @@ export interface Table extends Named {
   rows: Cell[][];
 }
 
-export type View = Lines | Heatmap | Histogram | Tokens | Table;
+export type View = Lines | Heatmap | Histogram | Tokens | Patches | Table;
 
 export interface Provenance {
   backend: string;
@@ -107,7 +121,7 @@ export interface Panel {
   provenance: Provenance;
 }
 
-const NUMERIC_KEYS = new Set(['x', 'y', 'values', 'counts', 'edges']);
+const NUMERIC_KEYS = new Set(['x', 'y', 'values', 'counts', 'edges', 'pixels', 'beside']);
 
 /**
  * Turns every list of numbers of a panel into a typed array (`null`, which is how JSON says "not

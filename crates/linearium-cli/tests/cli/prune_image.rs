@@ -9,7 +9,7 @@ use crate::program::{Folder, fail, succeed};
 
 fn classifier(name: &str) -> String {
     format!(
-        "{}/../../tests/golden/images/{name}",
+        "{}/../../web/public/models/{name}",
         env!("CARGO_MANIFEST_DIR")
     )
 }
@@ -17,7 +17,7 @@ fn classifier(name: &str) -> String {
 /// What the command writes for an image.
 fn pruned(folder: &Folder, image: &str, more: &[&str]) -> Value {
     let json = folder.path("out.json");
-    let model = classifier("vim-gather");
+    let model = classifier("digits-vim-gather");
     let plain = [
         "prune", "--model", &model, "--image", image, "--json", &json,
     ];
@@ -80,8 +80,8 @@ fn pictures_of_every_size_are_read() {
 #[test]
 fn what_is_no_image_or_no_pruning_is_said() {
     let folder = Folder::new();
-    let model = classifier("vim");
-    let plain = classifier("plain");
+    let model = classifier("digits-vim");
+    let plain = classifier("digits-plain");
     let text = folder.file("text.png", "this is no image");
     let whole = folder.path("whole.png");
     GrayImage::new(64, 64).save(&whole).unwrap();

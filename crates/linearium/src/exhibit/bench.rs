@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::{BoxedPlayer, Pending};
 use crate::mixers::{Columns, Planner};
+use crate::model::image::{Backbone, Grey};
 use crate::model::stack::Stack;
 use crate::player::Player;
 use crate::recording::{Layout, Recording};
@@ -26,6 +27,24 @@ pub trait Place {
     fn text(&self, id: &str) -> Option<Rc<[u8]>>;
     /// Lets others work; an error if this run is not wanted any more.
     fn rest(&self) -> Pending<'_, ()>;
+
+    /// An image classifier that was provided.
+    fn classifier(&self, _id: &str) -> Option<Rc<Backbone>> {
+        None
+    }
+
+    /// A picture that was provided.
+    fn image(&self, _id: &str) -> Option<Rc<Grey>> {
+        None
+    }
+
+    /// What was measured under this key since the files last changed.
+    fn measured(&self, _key: &str) -> Option<Rc<[f64]>> {
+        None
+    }
+
+    /// Keeps what was measured under this key.
+    fn remember(&self, _key: &str, _values: &[f64]) {}
 }
 
 /// Longest time between two rests, in milliseconds.
@@ -132,6 +151,37 @@ impl<'a> Bench<'a> {
         self.place
             .model(id)
             .ok_or_else(|| format!("the model {id} was not provided"))
+    }
+
+    /// An image classifier that stands among the needs.
+    ///
+    /// # Errors
+    /// One sentence if it was not provided.
+    pub fn classifier(&self, id: &str) -> Result<Rc<Backbone>, String> {
+        self.place
+            .classifier(id)
+            .ok_or_else(|| format!("the image classifier {id} was not provided"))
+    }
+
+    /// A picture that stands among the needs.
+    ///
+    /// # Errors
+    /// One sentence if it was not provided.
+    pub fn image(&self, id: &str) -> Result<Rc<Grey>, String> {
+        self.place
+            .image(id)
+            .ok_or_else(|| format!("the image {id} was not provided"))
+    }
+
+    /// What was measured under this key since the files last changed: a run that cannot measure
+    /// everything at once goes on from there.
+    pub fn measured(&self, key: &str) -> Option<Rc<[f64]>> {
+        self.place.measured(key)
+    }
+
+    /// Keeps what was measured under this key.
+    pub fn remember(&self, key: &str, values: &[f64]) {
+        self.place.remember(key, values);
     }
 
     /// A text that stands among the needs.

@@ -1,17 +1,66 @@
 //! Exhibits in the lab: they run on its host, with its models and texts.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::host::Host;
 use super::{Lab, Need};
+use crate::by_id::ById;
 use crate::exhibit::{Answer, AnyPlayer, Bench, Checked, Pending, Place};
 use crate::exhibits::known;
+use crate::model::image::{Backbone, Grey, load};
+use crate::model::load::Files;
 use crate::model::stack::Stack;
 use crate::recording::Layout;
 use crate::settings::Settings;
 
 /// Lets others work in the middle of a run; an error ends the run.
 pub type Rest<'a> = &'a dyn Fn() -> Pending<'static, ()>;
+
+/// What only exhibits read, and what they have measured.
+#[derive(Default)]
+pub(super) struct Provided {
+    classifiers: ById<Rc<Backbone>>,
+    images: ById<Rc<Grey>>,
+    measured: RefCell<ById<Rc<[f64]>>>,
+}
+
+/// So many measurements are kept at most.
+const MAX_MEASURED: usize = 4096;
+
+impl Provided {
+    /// Takes the files if they are an image classifier's, with one line about it; else gives them
+    /// back.
+    pub(super) fn classifier(
+        &mut self,
+        id: &str,
+        mut files: Files,
+    ) -> Result<Result<String, Files>, String> {
+        let image = |config: &Vec<u8>| load::is_image_model(config);
+        if !files.config.as_ref().is_some_and(image) {
+            return Ok(Err(files));
+        }
+        let (Some(config), Some((_, weights))) = (files.config.take(), files.weights.pop()) else {
+            return Err("there are no weights: give model.safetensors".to_owned());
+        };
+        let backbone = load::load(&config, weights)?;
+        let description = format!(
+            "{}: {} blocks of width {}, {} parameters",
+            backbone.name,
+            backbone.blocks.len(),
+            backbone.width,
+            backbone.parameters()
+        );
+        self.classifiers.insert(id, Rc::new(backbone));
+        self.forget();
+        Ok(Ok(description))
+    }
+
+    /// What was measured may have been of other files.
+    pub(super) fn forget(&mut self) {
+        *self.measured.borrow_mut() = ById::default();
+    }
+}
 
 struct InLab<'a, H: Host> {
     lab: &'a Lab<H>,
@@ -52,6 +101,26 @@ where
     fn rest(&self) -> Pending<'_, ()> {
         (self.rest)()
     }
+
+    fn classifier(&self, id: &str) -> Option<Rc<Backbone>> {
+        self.lab.seen.classifiers.get(id).cloned()
+    }
+
+    fn image(&self, id: &str) -> Option<Rc<Grey>> {
+        self.lab.seen.images.get(id).cloned()
+    }
+
+    fn measured(&self, key: &str) -> Option<Rc<[f64]>> {
+        self.lab.seen.measured.borrow().get(key).cloned()
+    }
+
+    fn remember(&self, key: &str, values: &[f64]) {
+        let mut all = self.lab.seen.measured.borrow_mut();
+        if all.iter().count() >= MAX_MEASURED {
+            *all = ById::default();
+        }
+        all.insert(key, values.into());
+    }
 }
 
 impl<H: Host> Lab<H>
@@ -61,10 +130,17 @@ where
     /// Those of these needs that are not here yet.
     fn missing(&self, needs: Vec<Need>) -> Vec<Need> {
         let here = |need: &Need| match need.kind {
-            "model" => self.models.contains(&need.id),
+            "model" => self.models.contains(&need.id) || self.seen.classifiers.contains(&need.id),
+            "image" => self.seen.images.contains(&need.id),
             _ => self.texts.contains(&need.id),
         };
         needs.into_iter().filter(|n| !here(n)).collect()
+    }
+
+    /// Gives exhibits a picture, under the id that a [`Need`] named.
+    pub fn provide_image(&mut self, id: &str, image: Grey) {
+        self.seen.images.insert(id, Rc::new(image));
+        self.seen.forget();
     }
 
     /// One run of an exhibit with the settings of this query. Without the files that it needs it

@@ -142,6 +142,7 @@ fn numbers(drawing: &Drawing) -> Vec<f32> {
         Drawing::Heatmap(h) => h.values.clone(),
         Drawing::Histogram(h) => h.series.iter().flat_map(|s| s.counts.clone()).collect(),
         Drawing::Tokens(t) => t.values.clone(),
+        Drawing::Patches(p) => [&p.values[..], &p.beside].concat(),
         Drawing::Table(_) => Vec::new(),
     }
 }
@@ -165,6 +166,14 @@ fn is_whole(slug: &str, panel: &Panel) {
                 }
             }
             Drawing::Tokens(t) => assert_eq!(t.tokens.len(), t.values.len(), "{at}"),
+            Drawing::Patches(p) => {
+                assert_eq!(p.pixels.len(), p.width * p.height, "{at}");
+                assert_eq!(p.values.len(), p.columns * p.rows, "{at}");
+                assert!([0, p.values.len()].contains(&p.beside.len()), "{at}");
+                let stages = p.stages.len() as f32;
+                let staged = |v: &f32| *v >= 0.0 && *v < stages && v.fract() == 0.0;
+                assert!(p.values.iter().all(staged), "{at}");
+            }
             Drawing::Table(t) => {
                 assert!(!t.rows.is_empty(), "{at}");
                 for row in &t.rows {

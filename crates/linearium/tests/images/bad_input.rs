@@ -35,31 +35,34 @@ fn scored(layer: usize, keep: Keep, mode: DropMode) -> Pruned {
 
 #[test]
 fn prunings_that_mean_nothing_are_refused() {
-    let error = refused(scored(0, Keep::Share(0.5), DropMode::Gather), "vim");
+    let error = refused(scored(0, Keep::Share(0.5), DropMode::Gather), "digits-vim");
     assert!(error.contains("block 1 or later"), "{error}");
-    let error = refused(scored(99, Keep::Share(0.5), DropMode::Gather), "vim");
+    let error = refused(scored(99, Keep::Share(0.5), DropMode::Gather), "digits-vim");
     assert!(error.contains("blocks 0 to 5"), "{error}");
     // Without a class token nothing is left to read.
-    let error = refused(scored(1, Keep::Count(0), DropMode::Gather), "plain");
+    let error = refused(scored(1, Keep::Count(0), DropMode::Gather), "digits-plain");
     assert!(error.contains("keep one or more"), "{error}");
     let mut released = scored(1, Keep::Share(0.5), DropMode::DecayDefault);
     released.meaning.as_released = true;
-    let error = refused(released.clone(), "vim");
+    let error = refused(released.clone(), "digits-vim");
     assert!(error.contains("knows no gaps"), "{error}");
     released.meaning.mode = DropMode::Gather;
-    let error = refused(released, "plain");
+    let error = refused(released, "digits-plain");
     assert!(error.contains("class token"), "{error}");
     let known = |steps| Pruned {
         which: Which::Known(steps),
         meaning: Meaning::default(),
     };
-    let error = refused(known(vec![(1, vec![98, 500])]), "vim");
+    let error = refused(known(vec![(1, vec![98, 500])]), "digits-vim");
     assert!(error.contains("position 500"), "{error}");
-    let error = refused(known(vec![(1, vec![3, 98]), (2, vec![4, 98])]), "vim");
+    let error = refused(
+        known(vec![(1, vec![3, 98]), (2, vec![4, 98])]),
+        "digits-vim",
+    );
     assert!(error.contains("position 4"), "{error}");
-    let error = refused(known(vec![(1, vec![3, 4])]), "vim");
+    let error = refused(known(vec![(1, vec![3, 4])]), "digits-vim");
     assert!(error.contains("class token"), "{error}");
-    let error = refused(known(vec![(2, vec![98]), (1, vec![98])]), "vim");
+    let error = refused(known(vec![(2, vec![98]), (1, vec![98])]), "digits-vim");
     assert!(error.contains("in order"), "{error}");
     assert!(top_vim_schedule(1).unwrap_err().contains("more than 1"));
     assert_eq!(top_vim_schedule(24).unwrap(), Schedule::top_vim());
@@ -69,7 +72,7 @@ fn prunings_that_mean_nothing_are_refused() {
 #[test]
 fn a_class_token_is_never_dropped() {
     let open = |layout| async move { Ok(CpuPlayer::new(&layout)) };
-    let mut session = block_on(ImageSession::new(backbone("vim"), open)).unwrap();
+    let mut session = block_on(ImageSession::new(backbone("digits-vim"), open)).unwrap();
     let image = scenes::of_test_set(0).image;
     let pruned = scored(1, Keep::Share(0.0), DropMode::Gather);
     let reading = block_on(session.read(&image, Some(&pruned))).unwrap();
@@ -81,8 +84,8 @@ fn a_class_token_is_never_dropped() {
 
 #[test]
 fn damaged_files_are_refused_in_a_sentence() {
-    let config = String::from_utf8(file("vim", "config.json")).unwrap();
-    let weights = || file("vim", "model.safetensors");
+    let config = String::from_utf8(file("digits-vim", "config.json")).unwrap();
+    let weights = || file("digits-vim", "model.safetensors");
     let with = |from: &str, to: &str| {
         assert!(config.contains(from), "{from}");
         let changed = config.replace(from, to);

@@ -12,18 +12,23 @@ use linearium::pruning::{DropMode, Keep, Schedule, schedule, scores};
 use linearium::recording::Layout;
 use pollster::block_on;
 
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/images");
+const EXPECTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/images");
+const MODELS_OF_THE_PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/public/models");
 
 /// The classifiers: folder, and whether they have a class token, so that ToP-ViM's way applies.
 pub const MODELS: [(&str, bool); 4] = [
-    ("vim", true),
-    ("vim-gather", true),
-    ("vim-decay", true),
-    ("plain", false),
+    ("digits-vim", true),
+    ("digits-vim-gather", true),
+    ("digits-vim-decay", true),
+    ("digits-plain", false),
 ];
 
 pub fn file(model: &str, name: &str) -> Vec<u8> {
-    let path = format!("{FOLDER}/{model}/{name}");
+    let folder = match name {
+        "expected.safetensors" => EXPECTED,
+        _ => MODELS_OF_THE_PAGE,
+    };
+    let path = format!("{folder}/{model}/{name}");
     std::fs::read(&path).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
