@@ -9,6 +9,8 @@ mod drawn;
 mod measure;
 #[path = "top_vim/memory.rs"]
 mod memory;
+#[path = "top_vim/synthetic.rs"]
+mod synthetic;
 
 use crate::exhibit::declared::{control, measured, number, one_of, symbol, table, whole, word};
 use crate::exhibit::{Act, BACKEND, Bench, Exhibit, Paper, Pending, Shown, Step};
