@@ -275,8 +275,7 @@ struct Seen {
     class: usize,
     dense: Reading,
     pruned: Reading,
-    /// The block of the first step, and what it keeps.
-    block: usize,
+    /// What the first step keeps, in the order of its rows.
     first: Vec<usize>,
 }
 
@@ -303,7 +302,6 @@ fn run<'a>(settings: &'a Settings, bench: &'a Bench<'a>) -> Pending<'a, Shown> {
             class: scene.class,
             dense,
             pruned,
-            block,
             first,
         };
         let mut shown = Shown::default();

@@ -5,13 +5,13 @@ use std::ops::Range;
 use super::Seen;
 use super::measure::{Reader, Way, relative};
 use super::memory::{Memory, squares};
-use crate::exhibit::declared::{at_x, curve};
+use crate::exhibit::declared::{at_x, curve, table, word};
 use crate::exhibit::{axis, axis_over};
 use crate::model::image::backbone::Backbone;
 use crate::model::image::session::Scanned;
 use crate::model::image::{Grey, Reading};
 use crate::pruning::DropMode;
-use crate::views::{Counts, Heatmap, Histogram, Lines, Patches, Scale};
+use crate::views::{Cell, Counts, Heatmap, Histogram, Lines, Patches, Scale, Table};
 
 /// The picture with the patches that each step dropped, and their scores.
 pub fn patches(backbone: &Backbone, image: &Grey, read: &Reading, scores: &[f32]) -> Patches {
@@ -163,7 +163,7 @@ impl Scans<'_> {
 
     /// How far what kept tokens read is from what they read with all tokens there, over that: gaps
     /// closed, kept by default steps, kept by true steps.
-    pub fn readout_errors(&self) -> [f64; 3] {
+    fn readout_errors(&self) -> [f64; 3] {
         let all: Vec<usize> = (0..self.backbone.tokens()).collect();
         let (mut apart, mut size) = ([0.0; 3], 0.0);
         for order in self.orders.clone() {
@@ -178,6 +178,20 @@ impl Scans<'_> {
             }
         }
         apart.map(|apart| (apart / size).sqrt())
+    }
+
+    /// Drift of the weights and error of what is read, for each way to go over a gap.
+    pub fn table(&self, maps: &Maps) -> Table {
+        let ways = ["gaps closed", "gaps kept, default steps", "gaps kept, true steps"];
+        let errors = self.readout_errors();
+        let rows = ways.iter().zip(maps.drifts).zip(errors);
+        let rows = rows.map(|((way, drift), error)| {
+            vec![word(*way), Cell::Number(drift), Cell::Number(error)]
+        });
+        table(
+            &["way", "drift of the weights", "error of what is read"],
+            rows.collect(),
+        )
     }
 
     /// Size of the state along the path of the first of these scans.
