@@ -177,19 +177,78 @@ pub static EXHIBIT: Exhibit = Exhibit {
         symbol("tokens", "T", "tokens, class token included", "model"),
         symbol("kept", "K", "tokens that are left at the end", "keep"),
         symbol("share", "r", "share that a step keeps", "keep"),
-        symbol("gap", "g", "mean number of dropped tokens before a kept one, at the first step", "steps"),
-        symbol("default", "Δ₀", "mean step of an empty token, softplus of the bias", ""),
-        symbol("agreement", "J", "kept at the first step both as described and as released, over kept by either", "as"),
-        symbol("difference", "δ", "relative RMS difference of the logits, released from described", "as"),
-        symbol("drift_closed", "d_c", "drift of the hidden attention, gaps closed", "scan"),
-        symbol("drift_kept", "d_g", "the same, gaps kept with default steps", "factors"),
-        symbol("drift_true", "d_t", "the same, gaps kept with the steps of the dropped tokens", "factors"),
+        symbol(
+            "gap",
+            "g",
+            "mean number of dropped tokens before a kept one, at the first step",
+            "steps",
+        ),
+        symbol(
+            "default",
+            "Δ₀",
+            "mean step of an empty token, softplus of the bias",
+            "",
+        ),
+        symbol(
+            "agreement",
+            "J",
+            "kept at the first step both as described and as released, over kept by either",
+            "as",
+        ),
+        symbol(
+            "difference",
+            "δ",
+            "relative RMS difference of the logits, released from described",
+            "as",
+        ),
+        symbol(
+            "drift_closed",
+            "d_c",
+            "drift of the hidden attention, gaps closed",
+            "scan",
+        ),
+        symbol(
+            "drift_kept",
+            "d_g",
+            "the same, gaps kept with default steps",
+            "factors",
+        ),
+        symbol(
+            "drift_true",
+            "d_t",
+            "the same, gaps kept with the steps of the dropped tokens",
+            "factors",
+        ),
         symbol("error", "ε", "relative RMS change of the logits", "gaps"),
-        measured("operations", "o", "operations over those with all tokens", "%", "keep"),
-        measured("scan_share", "s", "share of the operations that the scans are", "%", "model"),
+        measured(
+            "operations",
+            "o",
+            "operations over those with all tokens",
+            "%",
+            "keep",
+        ),
+        measured(
+            "scan_share",
+            "s",
+            "share of the operations that the scans are",
+            "%",
+            "model",
+        ),
         measured("time", "t", "time over that with all tokens", "%", ""),
-        measured("right_dense", "a", "scenes classified right with all tokens", "%", "tested"),
-        measured("right", "a_K", "scenes classified right with the kept ones", "%", "score"),
+        measured(
+            "right_dense",
+            "a",
+            "scenes classified right with all tokens",
+            "%",
+            "tested",
+        ),
+        measured(
+            "right",
+            "a_K",
+            "scenes classified right with the kept ones",
+            "%",
+            "score",
+        ),
     ],
     needs: |settings| needs(&[settings.get("model")]),
     run,
@@ -306,9 +365,15 @@ fn run<'a>(settings: &'a Settings, bench: &'a Bench<'a>) -> Pending<'a, Shown> {
         };
         let mut shown = Shown::default();
         if !can_be_released {
-            shown.idle("as", "the released code has a class token and two directions");
+            shown.idle(
+                "as",
+                "the released code has a class token and two directions",
+            );
         } else if released {
-            shown.idle("gaps", "the released code closes gaps and knows no other way");
+            shown.idle(
+                "gaps",
+                "the released code closes gaps and knows no other way",
+            );
         }
 
         let scored = Some((way, seen.first.len()));
@@ -335,7 +400,12 @@ fn run<'a>(settings: &'a Settings, bench: &'a Bench<'a>) -> Pending<'a, Shown> {
         shown.view(
             "kept",
             "Patches that are kept, and the score at the first step",
-            Drawing::Patches(drawn::patches(&backbone, &seen.image, &seen.pruned, &look.scores)),
+            Drawing::Patches(drawn::patches(
+                &backbone,
+                &seen.image,
+                &seen.pruned,
+                &look.scores,
+            )),
         );
         let released_moves = released.then_some(seen.first.as_slice());
         shown.view(
@@ -346,15 +416,32 @@ fn run<'a>(settings: &'a Settings, bench: &'a Bench<'a>) -> Pending<'a, Shown> {
         bench.rest().await?;
         let maps = scans.maps();
         for (id, title, values) in [
-            ("attention-dense", "What the reader weighs: all patches there", &maps.dense),
+            (
+                "attention-dense",
+                "What the reader weighs: all patches there",
+                &maps.dense,
+            ),
             ("attention-closed", "The same, gaps closed", &maps.closed),
-            ("attention-kept", "The same, gaps kept with default steps", &maps.kept),
+            (
+                "attention-kept",
+                "The same, gaps kept with default steps",
+                &maps.kept,
+            ),
         ] {
             let view = Drawing::Heatmap(drawn::map(&backbone, values, maps.largest));
             shown.view(id, title, view);
         }
+        shown.view(
+            "memory",
+            "What the kept tokens weigh and read in this block",
+            Drawing::Table(scans.table(&maps)),
+        );
         bench.rest().await?;
-        shown.view("state", "Size of the state along the path", Drawing::Lines(scans.state()));
+        shown.view(
+            "state",
+            "Size of the state along the path",
+            Drawing::Lines(scans.state()),
+        );
         shown.view(
             "errors",
             "Error of the logits over the share that a step keeps",
@@ -371,7 +458,11 @@ fn run<'a>(settings: &'a Settings, bench: &'a Bench<'a>) -> Pending<'a, Shown> {
             Drawing::Table(rules(&mut reader, &seen, way).await?),
         );
         let (ways, difference, agreement) = ways(&mut reader, &seen, described).await?;
-        shown.view("ways", "Ways to drop beside each other", Drawing::Table(ways));
+        shown.view(
+            "ways",
+            "Ways to drop beside each other",
+            Drawing::Table(ways),
+        );
 
         let tested = settings.integer("tested") as usize;
         let share_of = |right: usize| 100.0 * right as f64 / tested as f64;
@@ -493,7 +584,11 @@ async fn ways(
     let (difference, agreement) = match (own, other) {
         (Some(own), Some(other)) => {
             let first = |reading: &Reading| {
-                let mut kept = reading.steps.kept.first().map_or(Vec::new(), |s| s.1.clone());
+                let mut kept = reading
+                    .steps
+                    .kept
+                    .first()
+                    .map_or(Vec::new(), |s| s.1.clone());
                 kept.sort_unstable();
                 kept
             };

@@ -185,7 +185,10 @@ pub static CLAIMS: [Claim; 13] = [
         needs: || needs(&[UNTUNED]),
         measure: |bench| {
             drifts(bench, false, |d| {
-                (d[1] / d[0], "Kept with default steps over closed, the drift is")
+                (
+                    d[1] / d[0],
+                    "Kept with default steps over closed, the drift is",
+                )
             })
         },
     },
@@ -203,7 +206,10 @@ pub static CLAIMS: [Claim; 13] = [
         needs: || needs(&[UNTUNED]),
         measure: |bench| {
             drifts(bench, true, |d| {
-                (d[2], "With factors of the kept tokens alone the weights move by")
+                (
+                    d[2],
+                    "With factors of the kept tokens alone the weights move by",
+                )
             })
         },
     },
@@ -341,7 +347,11 @@ fn drifts<'a>(
         let (value, words) = pick(mean);
         Ok(Measured {
             value,
-            words: format!("{words} {}; with closed gaps by {}.", short(value), short(mean[0])),
+            words: format!(
+                "{words} {}; with closed gaps by {}.",
+                short(value),
+                short(mean[0])
+            ),
         })
     })
 }
@@ -362,7 +372,11 @@ fn time<'a>(bench: &'a Bench<'a>) -> Pending<'a, Measured> {
         }
         Ok(Measured {
             value: pruned / dense,
-            words: format!("{} ms a scene, with all tokens {} ms.", short(pruned), short(dense)),
+            words: format!(
+                "{} ms a scene, with all tokens {} ms.",
+                short(pruned),
+                short(dense)
+            ),
         })
     })
 }
@@ -376,7 +390,11 @@ fn released<'a>(bench: &'a Bench<'a>) -> Pending<'a, Measured> {
             let mut kept = Vec::new();
             for way in [closed(), closed().as_released()] {
                 let reading = reader.read(&image, Some(way)).await?;
-                let mut first = reading.steps.kept.first().map_or(Vec::new(), |s| s.1.clone());
+                let mut first = reading
+                    .steps
+                    .kept
+                    .first()
+                    .map_or(Vec::new(), |s| s.1.clone());
                 first.sort_unstable();
                 kept.push(first);
             }

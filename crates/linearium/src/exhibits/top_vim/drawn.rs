@@ -24,7 +24,9 @@ pub fn patches(backbone: &Backbone, image: &Grey, read: &Reading, scores: &[f32]
         let dropped = steps.iter().position(|(_, kept)| !kept.contains(&token));
         dropped.unwrap_or(steps.len()) as f32
     };
-    let names = steps.iter().map(|(block, _)| format!("dropped before block {}", block + 1));
+    let names = steps
+        .iter()
+        .map(|(block, _)| format!("dropped before block {}", block + 1));
     Patches {
         width: square.width(),
         height: square.height(),
@@ -51,7 +53,12 @@ pub fn map(backbone: &Backbone, of_token: &[f64], largest: f64) -> Heatmap {
         columns: grid.width,
         rows: grid.height,
         values: (0..grid.tokens()).map(|p| value(p) as f32).collect(),
-        value: axis_over("weight over the largest of all maps", "", Scale::Linear, [0.0, 1.0]),
+        value: axis_over(
+            "weight over the largest of all maps",
+            "",
+            Scale::Linear,
+            [0.0, 1.0],
+        ),
         rule: "mean size over channels and scans".to_owned(),
         run: "a".to_owned(),
         ..Heatmap::default()
@@ -109,13 +116,19 @@ impl Scans<'_> {
             row.abs_diff(grid.height / 2).pow(2) + column.abs_diff(grid.width / 2).pow(2)
         };
         let nearest = || self.kept.iter().min_by_key(far).copied();
-        self.backbone.class_token.or_else(nearest).unwrap_or_default()
+        self.backbone
+            .class_token
+            .or_else(nearest)
+            .unwrap_or_default()
     }
 
     /// Mean step of an empty token over channels and scans.
     pub fn default_step(&self) -> f64 {
         let routes = &self.backbone.blocks[self.block].routes[self.orders.clone()];
-        let steps: Vec<f32> = routes.iter().flat_map(|r| r.default_steps().to_vec()).collect();
+        let steps: Vec<f32> = routes
+            .iter()
+            .flat_map(|r| r.default_steps().to_vec())
+            .collect();
         steps.iter().map(|&s| f64::from(s)).sum::<f64>() / steps.len() as f64
     }
 
@@ -146,7 +159,11 @@ impl Scans<'_> {
                 size += squares(&pruned, &is[0], &was)[1];
             }
         }
-        let largest = sums.iter().flatten().copied().fold(f64::MIN_POSITIVE, f64::max);
+        let largest = sums
+            .iter()
+            .flatten()
+            .copied()
+            .fold(f64::MIN_POSITIVE, f64::max);
         let [dense, mut closed, mut kept] = sums;
         for token in all.iter().filter(|token| !self.kept.contains(token)) {
             closed[*token] = f64::NAN;
@@ -182,7 +199,11 @@ impl Scans<'_> {
 
     /// Drift of the weights and error of what is read, for each way to go over a gap.
     pub fn table(&self, maps: &Maps) -> Table {
-        let ways = ["gaps closed", "gaps kept, default steps", "gaps kept, true steps"];
+        let ways = [
+            "gaps closed",
+            "gaps kept, default steps",
+            "gaps kept, true steps",
+        ];
         let errors = self.readout_errors();
         let rows = ways.iter().zip(maps.drifts).zip(errors);
         let rows = rows.map(|((way, drift), error)| {
@@ -201,7 +222,11 @@ impl Scans<'_> {
         let line = |label: &str, memory: &Memory<'_>, mode, strong| {
             let (sizes, _) = memory.states(mode);
             let points = sizes.into_iter().enumerate();
-            curve(label, points.map(|(place, size)| (place as f64, size)), strong)
+            curve(
+                label,
+                points.map(|(place, size)| (place as f64, size)),
+                strong,
+            )
         };
         let reader = self.reader();
         let at = pruned.dense.tokens.iter().position(|&t| t == reader);
@@ -227,7 +252,11 @@ impl Scans<'_> {
         let kept: Vec<usize> = match released {
             Some(moved) if self.orders.start == 0 => moved.to_vec(),
             Some(moved) => moved.iter().rev().copied().collect(),
-            None => tokens.iter().copied().filter(|t| self.kept.contains(t)).collect(),
+            None => tokens
+                .iter()
+                .copied()
+                .filter(|t| self.kept.contains(t))
+                .collect(),
         };
         let point = |&token: &usize| {
             let patch = token - usize::from(class.is_some_and(|class| token > class));
@@ -239,8 +268,18 @@ impl Scans<'_> {
             (column as f64 + 1.0, (grid.height - row) as f64)
         };
         Lines {
-            x: axis_over("column", "patches", Scale::Linear, [0.0, grid.width as f64 + 1.0]),
-            y: axis_over("row from below", "patches", Scale::Linear, [0.0, grid.height as f64 + 1.0]),
+            x: axis_over(
+                "column",
+                "patches",
+                Scale::Linear,
+                [0.0, grid.width as f64 + 1.0],
+            ),
+            y: axis_over(
+                "row from below",
+                "patches",
+                Scale::Linear,
+                [0.0, grid.height as f64 + 1.0],
+            ),
             series: vec![
                 curve("all patches", tokens.iter().map(point), false),
                 curve("kept patches", kept.iter().map(point), true),
@@ -319,7 +358,9 @@ pub fn operations(backbone: &Backbone, rows: &[usize]) -> Histogram {
     let millions = |label: &str, of: &dyn Fn(usize) -> u64| Counts {
         label: label.to_owned(),
         run: "a".to_owned(),
-        counts: (0..rows.len()).map(|block| of(block) as f32 / 1e6).collect(),
+        counts: (0..rows.len())
+            .map(|block| of(block) as f32 / 1e6)
+            .collect(),
     };
     let whole = backbone.tokens();
     let dense = |block| of_block(backbone, block, whole);
@@ -342,7 +383,7 @@ pub fn operations(backbone: &Backbone, rows: &[usize]) -> Histogram {
 
 #[cfg(test)]
 mod tests {
-    use super::super::measure::{When, Way};
+    use super::super::measure::{Way, When};
     use super::*;
     use crate::model::image::load;
 
@@ -378,7 +419,8 @@ mod tests {
                 + 2 * heads * backbone.head.len();
             let want = (backbone.operations(&rows) - ends as u64) as f64 / 1e6;
             assert!((sum - want).abs() < 1e-5 * want, "{id}: {sum} {want}");
-            let [dense, walked, compact] = [0, 1, 2].map(|i| drawn.series[i].counts.iter().sum::<f32>());
+            let [dense, walked, compact] =
+                [0, 1, 2].map(|i| drawn.series[i].counts.iter().sum::<f32>());
             assert!(dense > walked && walked > compact);
         }
     }

@@ -179,7 +179,11 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// As [`Reader::read`].
     pub async fn right(&mut self, way: Option<Way>, count: usize) -> Result<usize, String> {
-        let key = format!("top_vim {} {way:?} {count} {}", self.id, self.bench.on_gpu());
+        let key = format!(
+            "top_vim {} {way:?} {count} {}",
+            self.id,
+            self.bench.on_gpu()
+        );
         if let Some(&[right]) = self.bench.measured(&key).as_deref() {
             return Ok(right as usize);
         }

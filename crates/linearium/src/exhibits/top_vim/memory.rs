@@ -69,8 +69,8 @@ impl<'a> Memory<'a> {
             for place in (0..=last).rev() {
                 if let Some(row) = self.rows[place] {
                     let sum = (0..n).map(|i| {
-                        let [b, c] =
-                            [self.factors.b[row * n + i], self.factors.c[read * n + i]].map(f64::from);
+                        let [b, c] = [self.factors.b[row * n + i], self.factors.c[read * n + i]]
+                            .map(f64::from);
                         (f64::from(rates[i]) * passed).exp() * b * c
                     });
                     let step = f64::from(self.factors.steps[row * e + channel]);
@@ -96,9 +96,8 @@ impl<'a> Memory<'a> {
                     let h = &mut state[channel * n + i];
                     *h *= (f64::from(self.route.a[channel * n + i]) * passed).exp();
                     if let Some(row) = *row {
-                        let at = |part: &[f32], width: usize, i: usize| {
-                            f64::from(part[row * width + i])
-                        };
+                        let at =
+                            |part: &[f32], width: usize, i: usize| f64::from(part[row * width + i]);
                         let f = self.factors;
                         *h += at(&f.steps, e, channel) * at(&f.b, n, i) * at(&f.x, e, channel);
                         read[place * e + channel] += at(&f.c, n, i) * *h;
@@ -182,15 +181,17 @@ mod tests {
             for (place, &token) in scanned.tokens.iter().enumerate() {
                 let weights = memory.weights(mode, token);
                 for channel in 0..3 {
-                    let terms = (0..T).map(|j| {
-                        weights[j * 3 + channel] * f64::from(scanned.x[j * 3 + channel])
-                    });
+                    let terms = (0..T)
+                        .map(|j| weights[j * 3 + channel] * f64::from(scanned.x[j * 3 + channel]));
                     let want = if memory.is_kept(place) {
                         read[place * 3 + channel]
                     } else {
                         0.0
                     };
-                    assert!((terms.sum::<f64>() - want).abs() < 1e-12, "{mode:?} {place}");
+                    assert!(
+                        (terms.sum::<f64>() - want).abs() < 1e-12,
+                        "{mode:?} {place}"
+                    );
                 }
             }
         }
@@ -212,9 +213,9 @@ mod tests {
             assert!(squares(&pruned, &is, &was)[0] < 1e-24);
             let at = scanned.tokens.iter().position(|&t| t == reader).unwrap();
             for channel in 0..3 {
-                let lost = (0..T).filter(|&j| !pruned.is_kept(j)).map(|j| {
-                    was[j * 3 + channel] * f64::from(scanned.x[j * 3 + channel])
-                });
+                let lost = (0..T)
+                    .filter(|&j| !pruned.is_kept(j))
+                    .map(|j| was[j * 3 + channel] * f64::from(scanned.x[j * 3 + channel]));
                 let error = whole[at * 3 + channel] - left[at * 3 + channel];
                 assert!((error - lost.sum::<f64>()).abs() < 1e-12);
             }
@@ -231,10 +232,16 @@ mod tests {
         let take = |part: &[f32]| -> Vec<f32> {
             let width = part.len() / T;
             let kept = (0..T).filter(|&p| KEPT.contains(&scanned.tokens[p]));
-            kept.flat_map(|p| part[p * width..][..width].to_vec()).collect()
+            kept.flat_map(|p| part[p * width..][..width].to_vec())
+                .collect()
         };
         let alone = Scanned {
-            tokens: scanned.tokens.iter().copied().filter(|t| KEPT.contains(t)).collect(),
+            tokens: scanned
+                .tokens
+                .iter()
+                .copied()
+                .filter(|t| KEPT.contains(t))
+                .collect(),
             b: take(&scanned.b),
             c: take(&scanned.c),
             x: take(&scanned.x),
