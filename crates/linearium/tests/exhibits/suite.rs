@@ -56,10 +56,14 @@ where
 fn others(p: &Property) -> Vec<String> {
     let all: Vec<String> = match &p.kind {
         Kind::Choice { choices } => choices.iter().map(|c| c.id.to_owned()).collect(),
-        Kind::Integer { min, max, .. } => [*min, *max, (min + max) / 2]
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
+        Kind::Integer { min, max, log } => {
+            let middle = match log {
+                true => ((*min as f64) * (*max as f64)).sqrt() as i64,
+                false => (min + max) / 2,
+            };
+            let all = [*min, *max, middle.clamp(*min, *max)];
+            all.iter().map(ToString::to_string).collect()
+        }
         Kind::Number { min, max, .. } => [*min, *max, (min + max) / 2.0]
             .iter()
             .map(ToString::to_string)

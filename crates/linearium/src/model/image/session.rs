@@ -71,6 +71,30 @@ impl Reading {
     }
 }
 
+/// What a score of the tokens before a block says, and what the scans of this block compute.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Look {
+    /// One number for each token; none without a score.
+    pub scores: Vec<f32>,
+    /// One for each order.
+    pub scans: Vec<Scanned>,
+}
+
+/// What one scan of a block has computed, row by row in its own order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scanned {
+    /// The token at each place of the order, `[T]`.
+    pub tokens: Vec<usize>,
+    /// Where to write, `[T, N]`.
+    pub b: Vec<f32>,
+    /// Where to read, `[T, N]`.
+    pub c: Vec<f32>,
+    /// What is written, `[T, E]`.
+    pub x: Vec<f32>,
+    /// Step sizes, `[T, E]`.
+    pub steps: Vec<f32>,
+}
+
 /// A run of a backbone.
 pub struct ImageSession<P> {
     /// The backbone.
@@ -179,6 +203,73 @@ impl<P: Player> ImageSession<P> {
             dense_operations: backbone.operations(&dense),
             rows,
             warnings,
+        })
+    }
+
+    /// Reads a picture as far as a block, drops all tokens but `kept` at its input if there are some
+    /// named, and looks at the scans of this block. The score is that of all tokens at its input.
+    ///
+    /// # Errors
+    /// A sentence if there is no such block, or what the score or the player says.
+    pub async fn look(
+        &mut self,
+        image: &Grey,
+        block: usize,
+        kept: Option<&[usize]>,
+        scored: Option<(&dyn Score, usize, u64, Meaning)>,
+    ) -> Result<Look, String> {
+        let backbone = self.backbone.clone();
+        let all: Vec<usize> = (0..backbone.tokens()).collect();
+        if block == 0 || block >= backbone.blocks.len() {
+            return Err(format!(
+                "block {block} cannot be looked at: choose one from 1 to {}",
+                backbone.blocks.len().saturating_sub(1)
+            ));
+        }
+        let meaning = Meaning::default();
+        self.player.reset()?;
+        self.player
+            .write(self.plan.patches, 0, &backbone.patches(image))?;
+        self.player.play(&self.plan.start(all.len()))?;
+        self.write_paths(&all, meaning)?;
+        self.player
+            .play(&self.plan.blocks(0..block, all.len(), false))?;
+        let mut scores = Vec::new();
+        if let Some((score, keep, seed, meaning)) = scored {
+            let place = Place {
+                block,
+                rows: &all,
+                alive: &all,
+                gaps: false,
+            };
+            scores = self.scores(score, &place, keep, seed, meaning).await?;
+        }
+        let rows = kept.unwrap_or(&all);
+        if kept.is_some() {
+            self.drop_tokens(&all, rows, meaning)?;
+            self.write_paths(rows, meaning)?;
+        }
+        self.player
+            .play(&self.plan.blocks(block..block + 1, rows.len(), false))?;
+        let wanted = Wanted {
+            stream: self.plan.stream,
+            gaps: 0,
+            scan: true,
+        };
+        let taps = &self.plan.blocks[block];
+        let arrays = Arrays::read(&mut self.player, taps, wanted, rows.len()).await?;
+        let read = backbone.paths(rows, meaning).read;
+        let scans = arrays.orders.into_iter().zip(read);
+        let scans = scans.map(|(order, read)| Scanned {
+            tokens: read.iter().map(|&row| rows[row]).collect(),
+            b: order.b,
+            c: order.c,
+            x: order.x,
+            steps: order.steps,
+        });
+        Ok(Look {
+            scores,
+            scans: scans.collect(),
         })
     }
 
