@@ -1,46 +1,53 @@
-/** A page of somebody else: another origin, which Linearium's files are used from. */
-import type { BrowserContext, Page } from '@playwright/test';
+/** A page of somebody else: a server of another origin, whose page uses Linearium's files. */
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Page } from '@playwright/test';
 
-/** Trustworthy like every name under localhost, so that WebGPU is there; nothing listens on it. */
-export const HOST = 'http://lesson.localhost:9';
-
-export interface Traffic {
-  url: string;
-  gzipped: number;
+export interface HostPage {
+  origin: string;
+  address: string;
+  close(): Promise<void>;
 }
 
-/** Serves `body` as a page of the host. Everything that is neither its nor Linearium's is refused and told. */
-export async function serveHost(
-  context: BrowserContext,
-  home: string,
-  body: string,
-  path = '/lesson.html',
-): Promise<{ strangers: string[] }> {
-  const strangers: string[] = [];
-  await context.route('**/*', async (route) => {
-    const url = new URL(route.request().url());
-    if (url.origin === HOST && url.pathname === path) {
-      await route.fulfill({
-        contentType: 'text/html; charset=utf-8',
-        body: `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>A lesson</title>
+/** Serves `body` as a page, and nothing else. */
+export async function openHost(body: string, head = ''): Promise<HostPage> {
+  const server = createServer((request, response) => {
+    const { pathname } = new URL(request.url ?? '/', 'http://host');
+    response.statusCode = pathname === '/lesson.html' ? 200 : 404;
+    response.setHeader('content-type', 'text/html; charset=utf-8');
+    response.end(
+      pathname === '/lesson.html'
+        ? `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>A lesson</title>
           <meta name="viewport" content="width=device-width, initial-scale=1">
-          <meta name="color-scheme" content="light dark">
-          <style>body { font: 16px/1.5 serif; margin: 1rem auto; max-width: 60rem; padding: 0 1rem }</style>
-          </head><body>${body}</body></html>`,
-      });
-    } else if (url.origin === home || url.protocol === 'blob:' || url.protocol === 'data:') {
-      await route.continue();
-    } else if (url.pathname === '/favicon.ico') {
-      await route.fulfill({ status: 204 });
-    } else {
-      strangers.push(url.href);
-      await route.abort();
-    }
+          <meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">
+          <style>
+            body { font: 17px/1.6 Georgia, serif; margin: 1rem auto; max-width: 60rem; padding: 0 1rem }
+            linearium-lab, linearium-exhibit { font: 15px/1.5 system-ui, sans-serif; margin: 1rem 0 }
+          </style>${head}</head><body><main>${body}</main></body></html>`
+        : '',
+    );
   });
-  return { strangers };
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return {
+    origin,
+    address: `${origin}/lesson.html`,
+    close: () =>
+      new Promise((resolve) => {
+        server.closeAllConnections();
+        server.close(() => resolve());
+      }),
+  };
 }
 
 export const script = (home: string): string => `<script type="module" src="${home}/linearium.js"></script>`;
 
-/** How many workers the page has. */
-export const workers = (page: Page): number => page.workers().length;
+/** Requests that go neither to the host nor to Linearium. */
+export function strangers(page: Page, known: string[]): string[] {
+  const found: string[] = [];
+  page.on('request', (request) => {
+    const url = new URL(request.url());
+    if (url.protocol.startsWith('http') && !known.includes(url.origin)) found.push(url.href);
+  });
+  return found;
+}

@@ -4,13 +4,14 @@
  * computed before they are seen. With the attribute `page` an element is the page itself: the address
  * is its state, and the colours of the document are its own.
  */
-import { LitElement, type PropertyValues } from 'lit';
+import { html, LitElement, nothing, type PropertyValues, type TemplateResult } from 'lit';
 import { property, state } from 'lit/decorators.js';
 import type { Property } from '../engine/protocol.ts';
 import { HOME } from '../engine/seats.ts';
 import type { Theme } from '../views/palette.ts';
 import type { Panel } from '../views/types.ts';
 import type { Submission, Task } from './assignment.ts';
+import type { LinEmbedDialog } from './embed-dialog.ts';
 import { constrain, permitted, readRanges, unknownNames, words, type Ranges } from './limits.ts';
 import { AmbientTheme, type ThemeChoice } from './theme.ts';
 
@@ -46,6 +47,9 @@ export abstract class Embedded extends LitElement {
   @state() protected assigned?: Task;
   /** A result that is run again. */
   @state() protected submitted?: Submission;
+  /** Everything that is computed for the present state, once it is. */
+  @state() private settledResult?: Result;
+  private learner = '';
 
   private readonly ambient = new AmbientTheme(this);
   private begun = false;
@@ -109,7 +113,91 @@ export abstract class Embedded extends LitElement {
     this.seen.disconnect();
     if (this.begun) return;
     this.begun = true;
+    void this.takeAssignment();
     this.begin();
+  }
+
+  // Assignments.
+
+  /** Symbols in words, for the list of quantities. */
+  protected get symbolNames(): Readonly<Record<string, string>> {
+    return {};
+  }
+
+  /** The task or result of the address or of the attribute; a damaged one is said. */
+  private async takeAssignment(): Promise<void> {
+    const hash = new URLSearchParams(this.page ? location.hash.slice(1) : '');
+    const task = hash.get('task') ?? this.task;
+    const result = hash.get('result');
+    if (!task && result === null) return;
+    const [{ decodeSubmission, decodeTask }] = await Promise.all([
+      import('./assignment.ts'),
+      import('./assignment-card.ts'),
+    ]);
+    try {
+      if (result !== null) {
+        this.submitted = decodeSubmission(result);
+        this.query = this.submitted.query;
+      } else {
+        this.assigned = decodeTask(task);
+        this.query = this.assigned.start;
+      }
+    } catch (error) {
+      this.say((error as Error).message);
+    }
+  }
+
+  /** A sentence for the person. */
+  protected abstract say(sentence: string): void;
+
+  /** Each learner may have a seed of their own. */
+  private readonly onLearner = async (event: CustomEvent<string>): Promise<void> => {
+    this.learner = event.detail;
+    if (!this.assigned || this.assigned.seed === null) return;
+    const { seedOf } = await import('./assignment.ts');
+    const seed = seedOf(this.assigned, this.learner, this.declared);
+    if (seed !== undefined) this.state = { seed };
+  };
+
+  protected assignmentTemplate(): TemplateResult | typeof nothing {
+    if (!this.assigned && !this.submitted) return nothing;
+    return html`<lin-assignment
+      part="assignment"
+      .task=${this.assigned}
+      .submission=${this.submitted}
+      .result=${this.settledResult}
+      .properties=${this.declared}
+      .symbolNames=${this.symbolNames}
+      .link=${this.permalink}
+      @learner=${this.onLearner}
+    ></lin-assignment>`;
+  }
+
+  /** “Embed this” of a panel. */
+  protected readonly onEmbed = async (event: CustomEvent<string>): Promise<void> => {
+    event.stopPropagation();
+    await import('./embed-dialog.ts');
+    const dialog = document.createElement('lin-embed-dialog') as LinEmbedDialog;
+    Object.assign(dialog, {
+      exhibit: this.exhibitName,
+      heading: this.computed.panels.find((p) => p.id === event.detail)?.title ?? '',
+      link: this.permalink,
+      properties: this.declared,
+      sections: this.sections,
+      ranges: this.ranges,
+      result: { ...this.computed, query: this.query },
+      symbolNames: this.symbolNames,
+      hide: [...this.omitted],
+      lock: [...this.locked],
+    });
+    this.renderRoot.append(dialog);
+    dialog.addEventListener('close', () => dialog.remove(), { capture: true });
+    await dialog.open(event.detail);
+  };
+
+  /** Name of the exhibit; empty for the lab. */
+  protected get exhibitName(): string {
+    return '';
   }
 
   private tellFaults(): void {
@@ -200,6 +288,7 @@ export abstract class Embedded extends LitElement {
 
   isLocked(id: string): boolean {
     const locked = [...list(this.lock), ...(this.assigned?.lock ?? [])];
+    if (id === 'seed' && this.assigned && this.assigned.seed !== null) return true;
     return locked.includes('all') || locked.includes(id);
   }
 
@@ -246,6 +335,7 @@ export abstract class Embedded extends LitElement {
   /** The work for the present state goes on. */
   protected unsettle(): void {
     this.idle = false;
+    this.settledResult = undefined;
     clearTimeout(this.settledTimer);
   }
 
@@ -255,6 +345,7 @@ export abstract class Embedded extends LitElement {
     this.settledTimer = setTimeout(() => {
       this.idle = true;
       const result = this.computed;
+      this.settledResult = result;
       for (const resolve of this.waiting.splice(0)) resolve(result);
     }, SETTLED_MS);
   }

@@ -211,6 +211,18 @@ export class LineariumExhibit extends Embedded implements EngineListener {
     return `exhibits.html?exhibit=${this.name}`;
   }
 
+  protected override get exhibitName(): string {
+    return this.name;
+  }
+
+  protected override get symbolNames(): Readonly<Record<string, string>> {
+    return Object.fromEntries((this.exhibit?.symbols ?? []).map((s) => [s.id, s.meaning]));
+  }
+
+  protected say(sentence: string): void {
+    this.failed(sentence);
+  }
+
   protected get computed(): Result {
     const { panel, values, query } = this.answer ?? {};
     return {
@@ -609,10 +621,13 @@ export class LineariumExhibit extends Embedded implements EngineListener {
           </p>
           ${this.statusTemplate()}
         </div>
-        ${this.noticesTemplate()} ${this.isHidden('tour') ? nothing : this.tourTemplate(exhibit)}
+        ${this.noticesTemplate()} ${this.assignmentTemplate()}
+        ${this.isHidden('tour') ? nothing : this.tourTemplate(exhibit)}
         <lin-panel
           wordless
           part="panel"
+          ?embeddable=${!this.isHidden('embed')}
+          @embed=${this.onEmbed}
           data-panel=${exhibit.slug}
           .name=${exhibit.slug}
           .heading=${exhibit.title}

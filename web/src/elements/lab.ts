@@ -299,6 +299,10 @@ export class LineariumLab extends Embedded implements EngineListener {
     this.tell(sentence, false);
   }
 
+  protected say(sentence: string): void {
+    this.failed(sentence);
+  }
+
   private tell(text: string, alarm: boolean): void {
     const others = this.notices.filter((n) => n.text !== text);
     this.notices = [...others.slice(1 - MAX_NOTICES), { id: (this.noticeCount += 1), text, alarm }];
@@ -582,7 +586,7 @@ export class LineariumLab extends Embedded implements EngineListener {
       <div class="body ${this.isHidden('controls') ? 'alone' : ''}">
         ${this.railTemplate()}
         <main>
-          ${this.statusTemplate()} ${this.noticesTemplate()}
+          ${this.statusTemplate()} ${this.noticesTemplate()} ${this.assignmentTemplate()}
           <div class="panels">
             ${repeat(
               this.panelList(),
@@ -592,6 +596,8 @@ export class LineariumLab extends Embedded implements EngineListener {
                 const onDemand = id === 'recall';
                 return html`<lin-panel
                   part="panel"
+                  ?embeddable=${!this.isHidden('embed')}
+                  @embed=${this.onEmbed}
                   data-panel=${id}
                   name=${id}
                   heading=${title}
