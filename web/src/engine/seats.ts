@@ -16,10 +16,16 @@ export const HOME = new URL('.', new URL(icon, import.meta.url));
  */
 function openWorker(): Worker {
   const url = new URL(workerUrl, import.meta.url);
-  const options: WorkerOptions = { type: 'module', name: 'linearium' };
-  if (url.origin === self.origin) return new Worker(url, options);
-  const line = new Blob([`import ${JSON.stringify(url.href)};`], { type: 'text/javascript' });
-  return new Worker(URL.createObjectURL(line), options);
+  const name = 'linearium';
+  if (url.origin === self.origin) return new Worker(url, { type: 'module', name });
+  // A script that is no module may import one everywhere; what is said to it meanwhile is kept.
+  const lines = `const early = [];
+onmessage = (event) => early.push(event);
+import(${JSON.stringify(url.href)}).then(
+  () => early.forEach((event) => onmessage(event)),
+  () => setTimeout(() => { throw new Error('its files could not be loaded from ${url.origin}') }),
+);`;
+  return new Worker(URL.createObjectURL(new Blob([lines], { type: 'text/javascript' })), { name });
 }
 
 interface Table {
