@@ -18,7 +18,12 @@ function openWorker(): Worker {
   const url = new URL(workerUrl, import.meta.url);
   const name = 'linearium';
   if (url.origin === self.origin) return new Worker(url, { type: 'module', name });
-  // A script that is no module may import one everywhere; what is said to it meanwhile is kept.
+  if (self.origin !== 'null') {
+    const line = new Blob([`import ${JSON.stringify(url.href)};`], { type: 'text/javascript' });
+    return new Worker(URL.createObjectURL(line), { type: 'module', name });
+  }
+  // A sandboxed frame starts no module; a script that is none may import one there too, and what is
+  // said to it meanwhile is kept.
   const lines = `const early = [];
 onmessage = (event) => early.push(event);
 import(${JSON.stringify(url.href)}).then(
