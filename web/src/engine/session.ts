@@ -66,11 +66,12 @@ type Message = ToWorker | Task;
 
 /** A turn of the event loop without the 4 ms of a nested timer. */
 const channel = new MessageChannel();
-let wake: (() => void) | undefined;
-channel.port1.onmessage = () => wake?.();
+/** All labs take turns: each that waits is woken once. */
+const waking: (() => void)[] = [];
+channel.port1.onmessage = () => waking.shift()?.();
 const breathe = (): Promise<void> =>
   new Promise((resolve) => {
-    wake = resolve;
+    waking.push(resolve);
     channel.port2.postMessage(0);
   });
 
