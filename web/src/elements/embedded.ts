@@ -12,7 +12,7 @@ import type { Theme } from '../views/palette.ts';
 import type { Panel } from '../views/types.ts';
 import type { Submission, Task } from './assignment.ts';
 import type { LinEmbedDialog } from './embed-dialog.ts';
-import { constrain, permitted, readRanges, unknownNames, words, type Ranges } from './limits.ts';
+import { constrain, narrow, permitted, readRanges, unknownNames, words, type Ranges } from './limits.ts';
 import { AmbientTheme, type ThemeChoice } from './theme.ts';
 
 /** What an element computed for its present state. */
@@ -279,7 +279,7 @@ export abstract class Embedded extends LitElement {
   }
 
   protected get omitted(): ReadonlySet<string> {
-    return new Set([...list(this.hide), ...(this.assigned?.hide ?? [])]);
+    return this.kept('omitted', new Set([...list(this.hide), ...(this.assigned?.hide ?? [])]));
   }
 
   isHidden(id: string): boolean {
@@ -294,7 +294,26 @@ export abstract class Embedded extends LitElement {
 
   /** Controls that stand fixed. */
   protected get locked(): ReadonlySet<string> {
-    return new Set(this.declared.filter((p) => this.isLocked(p.id)).map((p) => p.id));
+    return this.kept('locked', new Set(this.declared.filter((p) => this.isLocked(p.id)).map((p) => p.id)));
+  }
+
+  private readonly lastSets = new Map<string, ReadonlySet<string>>();
+  private narrowing?: { of: readonly Property[]; ranges: Ranges; properties: readonly Property[] };
+
+  /** The same set as before if it holds the same: controls that are drawn again lose what is being typed. */
+  private kept(name: string, now: ReadonlySet<string>): ReadonlySet<string> {
+    const before = this.lastSets.get(name);
+    if (before && before.size === now.size && [...now].every((id) => before.has(id))) return before;
+    this.lastSets.set(name, now);
+    return now;
+  }
+
+  /** The settings as the host narrows them; the same list while nothing changes. */
+  protected get narrowed(): readonly Property[] {
+    const { declared, ranges } = this;
+    if (this.narrowing?.of !== declared || this.narrowing.ranges !== ranges)
+      this.narrowing = { of: declared, ranges, properties: narrow(declared, ranges) };
+    return this.narrowing.properties;
   }
 
   // The look.

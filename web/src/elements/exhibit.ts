@@ -18,7 +18,6 @@ import { Embedded, type Result } from './embedded.ts';
 import { embeddedStyles } from './embedded-styles.ts';
 import { exhibitStyles } from './exhibit-styles.ts';
 import { labStyles } from './lab-styles.ts';
-import { narrow } from './limits.ts';
 import './panel.ts';
 import { base, tokens } from './styles.ts';
 
@@ -506,7 +505,7 @@ export class LineariumExhibit extends Embedded implements EngineListener {
     if (this.isHidden('controls')) return nothing;
     return html`<aside class="rail no-print" part="controls" aria-label="Controls">
       <lin-controls
-        .properties=${narrow(exhibit.controls, this.ranges)}
+        .properties=${this.narrowed}
         .omit=${this.omitted}
         .fixed=${this.locked}
         .wide=${this.page ? undefined : this.clientWidth >= WIDE_PX}

@@ -22,7 +22,6 @@ import './words.ts';
 import { Playback } from './playback.ts';
 import { base, tokens } from './styles.ts';
 import { labStyles } from './lab-styles.ts';
-import { narrow } from './limits.ts';
 import { ThemeState } from './theme.ts';
 import { themeSwitch } from './theme-switch.ts';
 
@@ -532,7 +531,7 @@ export class LineariumLab extends Embedded implements EngineListener {
           : nothing
       }
       <lin-controls
-        .properties=${narrow(this.properties, this.ranges)}
+        .properties=${this.narrowed}
         .values=${this.values}
         .facts=${this.facts}
         .compare=${compare}
