@@ -10,7 +10,9 @@ const root = fileURLToPath(new URL('.', import.meta.url)).replace(/\/$/, '');
 export default defineConfig(({ mode }) => {
   const gallery = mode === 'gallery';
   const engine = engineFiles(root, gallery);
-  const pages = gallery ? ['index', 'gallery'] : ['index', 'mixers', 'exhibits', 'prune'];
+  const pages = gallery
+    ? ['index', 'gallery']
+    : ['index', 'mixers', 'exhibits', 'prune', 'embed'];
   return {
     root,
     base: './',
@@ -29,6 +31,8 @@ export default defineConfig(({ mode }) => {
     },
     worker: { format: 'es' as const },
     server: { fs: { allow: [join(root, '..')] } },
+    // Everything here may be used by any page, as on a host of static files that allows it.
+    preview: { cors: { origin: '*' } },
     build: {
       // The oldest browsers with light-dark(): nothing is rewritten for older ones.
       target: ['chrome123', 'firefox120', 'safari17.5'],
@@ -36,7 +40,15 @@ export default defineConfig(({ mode }) => {
       emptyOutDir: true,
       modulePreload: { polyfill: false },
       rolldownOptions: {
-        input: Object.fromEntries(pages.map((page) => [page, join(root, `${page}.html`)])),
+        input: {
+          ...Object.fromEntries(pages.map((page) => [page, join(root, `${page}.html`)])),
+          ...(gallery ? {} : { linearium: join(root, 'src/linearium.ts') }),
+        },
+        // The script of the elements has a name that stays; what it loads has names by content.
+        preserveEntrySignatures: 'exports-only',
+        output: {
+          entryFileNames: ({ name }) => (name === 'linearium' ? 'linearium.js' : 'assets/[name]-[hash].js'),
+        },
       },
     },
   };

@@ -3,7 +3,7 @@
  * font is needed to read a formula. A file has a title on its first line and sections by `##`.
  */
 import { readdirSync, readFileSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { basename, join } from 'node:path';
 import { Marked, type Tokens } from 'marked';
 import temml from 'temml';
 import type { Plugin } from 'vite';
@@ -72,12 +72,6 @@ export function sectionsOf(
   return { title, sections };
 }
 
-/** A link to other settings of an exhibit stands in its words as `(?bits=3)`, without the name. */
-function linked(source: string, file: string): string {
-  if (basename(dirname(file)) !== 'exhibits') return source;
-  return source.replaceAll('](?', `](?exhibit=${basename(file, '.md')}&`);
-}
-
 export function content(directory: string): Plugin {
   return {
     name: 'linearium-content',
@@ -98,7 +92,7 @@ export function content(directory: string): Plugin {
     },
     transform(source, id) {
       if (!id.endsWith('.md')) return undefined;
-      const { title, sections } = sectionsOf(linked(source, id), basename(id));
+      const { title, sections } = sectionsOf(source, basename(id));
       const code = `export const title = ${JSON.stringify(title)};\nexport default ${JSON.stringify(sections)};`;
       return { code, map: null };
     },

@@ -88,6 +88,11 @@ impl LabHost {
         }
     }
 
+    /// Whether there is a device that passed its self-check and was not lost since.
+    pub fn has_gpu(&self) -> bool {
+        self.gpu.borrow().as_ref().is_some_and(|gpu| !gpu.is_lost())
+    }
+
     /// Makes a device and checks every kernel on it against the CPU.
     ///
     /// # Errors

@@ -83,13 +83,18 @@ pub struct Lab {
     dropped: Rc<Cell<usize>>,
 }
 
+thread_local! {
+    /// All labs of a worker run on one device, which is checked once.
+    static HOST: Rc<LabHost> = Rc::new(LabHost::new(now_ms));
+}
+
 #[wasm_bindgen]
 impl Lab {
-    /// An empty lab with default settings.
+    /// An empty lab with default settings; it shares the device with the others of its worker.
     #[wasm_bindgen(constructor)]
     #[allow(clippy::new_without_default)] // a constructor for JavaScript
     pub fn new() -> Lab {
-        let host = Rc::new(LabHost::new(now_ms));
+        let host = HOST.with(Rc::clone);
         Lab {
             lab: linearium::lab::Lab::new(host.clone()),
             host,
@@ -251,14 +256,17 @@ impl Lab {
 #[cfg(feature = "complete")]
 #[wasm_bindgen]
 impl Lab {
-    /// Makes a GPU device and checks every kernel on it; gives a promise of the report, or of an
-    /// `Error` with one sentence. The lab may be used meanwhile, on the CPU.
+    /// Makes a GPU device and checks every kernel on it, unless another lab of this worker did;
+    /// gives a promise of the report, or of an `Error` with one sentence. The lab may be used
+    /// meanwhile, on the CPU.
     #[wasm_bindgen(js_name = startGpu, unchecked_return_type = "Promise<string>")]
     pub fn start_gpu(&self) -> Promise {
         let (host, passed) = (self.host.clone(), self.gpu_passed.clone());
         // Nothing of the lab is borrowed while the device works.
         future_to_promise(async move {
-            host.start_gpu().await.map_err(error)?;
+            if !host.has_gpu() {
+                host.start_gpu().await.map_err(error)?;
+            }
             passed.set(true);
             Ok(host.report().into())
         })

@@ -45,7 +45,8 @@ async function declared(page: Page): Promise<Declared[]> {
   const all: Declared[] = [];
   for (const slug of slugs) {
     await page.goto(`/exhibits.html?exhibit=${slug}`);
-    await expect(exhibit(page)).toBeVisible();
+    // What it declares is fetched with it.
+    await expect(exhibit(page).locator('lin-controls')).toBeVisible();
     all.push(
       await exhibit(page).evaluate(
         (element) => (element as unknown as { exhibit: Declared }).exhibit,

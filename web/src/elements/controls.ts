@@ -45,7 +45,7 @@ export class LinControls extends LitElement {
         padding-top: 0;
       }
       /* On a narrow screen closed groups stand beside each other. */
-      @media (max-width: 899px) {
+      @container (max-width: 899px) {
         :host {
           display: flex;
           flex-wrap: wrap;
@@ -82,6 +82,15 @@ export class LinControls extends LitElement {
       }
       .setting {
         margin: 0 0 0.75rem;
+      }
+      fieldset .setting {
+        margin-bottom: 0.75rem;
+      }
+      fieldset .name::after,
+      fieldset .head label::after {
+        content: ' (fixed)';
+        color: var(--quiet);
+        font-weight: 400;
       }
       .setting.lit {
         box-shadow: -4px 0 0 var(--run-b);
@@ -326,10 +335,15 @@ export class LinControls extends LitElement {
   @property({ attribute: false }) facts?: Facts | null;
   @property({ type: Boolean }) compare = false;
   @property({ type: Boolean }) playing = false;
+  /** Settings that are not shown. */
+  @property({ attribute: false }) omit: ReadonlySet<string> = new Set();
+  /** Settings that are shown and cannot be changed. */
+  @property({ attribute: false }) fixed: ReadonlySet<string> = new Set();
   /** Id of the control that a symbol lights up. */
   @property() lit = '';
   @state() private helpOpen: ReadonlySet<string> = new Set();
-  private readonly wide = matchMedia('(min-width: 900px)').matches;
+  /** There is room for all groups to be open; as wide as the window if nothing is said. */
+  @property({ attribute: false }) wide?: boolean;
 
   /** The last value of an intervention that was switched off, for when it is switched on again. */
   private readonly lastOn = new Map<string, string>();
@@ -602,14 +616,21 @@ export class LinControls extends LitElement {
   }
 
   protected override render(): TemplateResult {
+    const wide = this.wide ?? matchMedia('(min-width: 900px)').matches;
     return html`${this.groups.map(({ id, title }, i) => {
-      const members = this.properties.filter((p) => p.group === id && this.matters(p));
+      const members = this.properties.filter(
+        (p) => p.group === id && !this.omit.has(p.id) && this.matters(p),
+      );
       if (members.length === 0) return nothing;
       const set = members.filter((p) => [p.id, `b.${p.id}`].some((key) => this.values.has(key))).length;
       return html`<section aria-label=${title}>
-        <details ?open=${this.wide || this.opens(id, i)}>
+        <details ?open=${wide || this.opens(id, i)}>
           <summary>${title}${set > 0 ? html`<span class="count">${set} changed</span>` : nothing}</summary>
-          ${members.map((p) => this.settingTemplate(p))}
+          ${members.map((p) =>
+            this.fixed.has(p.id)
+              ? html`<fieldset disabled>${this.settingTemplate(p)}</fieldset>`
+              : this.settingTemplate(p),
+          )}
           <slot name=${id}></slot>
         </details>
       </section>`;

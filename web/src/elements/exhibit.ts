@@ -1,26 +1,29 @@
 /**
  * `<linearium-exhibit name="l_mul">`: one paper. Controls, symbols, claims and tour are what Rust
- * declares; the words are Markdown. Its state is the query of the address.
+ * declares; the words are Markdown. As the page its state is the query of the address; in somebody
+ * else's page its attributes are. What it declares is fetched when it is seen.
  */
-import { css, html, LitElement, nothing, type PropertyValues, type TemplateResult } from 'lit';
+import { css, html, nothing, type PropertyValues, type TemplateResult } from 'lit';
 import { customElement, property, state } from 'lit/decorators.js';
 import { unsafeHTML } from 'lit/directives/unsafe-html.js';
-import exhibits from 'virtual:exhibits';
 import { EngineClient, type EngineListener } from '../engine/client.ts';
 import { readImage } from '../engine/own-image.ts';
-import type { Exhibit, ExhibitAnswer, LiveValue, Need } from '../engine/protocol.ts';
+import type { Exhibit, ExhibitAnswer, LiveValue, Need, Property } from '../engine/protocol.ts';
+import { HOME } from '../engine/seats.ts';
 import { Cursor } from '../views/cursor.ts';
 import { formatNumber } from '../views/format.ts';
-import type { Theme } from '../views/palette.ts';
 import type { Panel } from '../views/types.ts';
-import './claim-ledger.ts';
 import type { SettingDetail } from './controls.ts';
 import './controls.ts';
+import { Embedded, type Result } from './embedded.ts';
+import { embeddedStyles } from './embedded-styles.ts';
 import { exhibitStyles } from './exhibit-styles.ts';
-import './exhibit-tour.ts';
 import { labStyles } from './lab-styles.ts';
 import './panel.ts';
 import { base, tokens } from './styles.ts';
+
+/** What no paper tells has a page of its own. */
+const PAGES: Readonly<Record<string, string>> = { pruning: 'prune.html' };
 
 const files = import.meta.glob<{ default: Record<string, string> }>('../../content/exhibits/*.md');
 
@@ -30,14 +33,19 @@ const DROP_MS = 400;
 const PATIENCE_MS = 400;
 /** Browsers refuse more than about 200 changes of the address within 30 seconds. */
 const ADDRESS_MS = 200;
+/** From this width on all groups of controls are open. */
+const WIDE_PX = 900;
+/** Parts that a host may leave out, beside the controls. */
+const SECTIONS = ['controls', 'title', 'status', 'tour', 'equations', 'claims', 'words', 'embed'];
 
 @customElement('linearium-exhibit')
-export class LineariumExhibit extends LitElement implements EngineListener {
+export class LineariumExhibit extends Embedded implements EngineListener {
   static override styles = [
     base,
     tokens,
     labStyles,
     exhibitStyles,
+    embeddedStyles,
     css`
       main {
         display: grid;
@@ -58,7 +66,7 @@ export class LineariumExhibit extends LitElement implements EngineListener {
         gap: 0.8rem 2rem;
         grid-template-columns: minmax(0, 1fr);
       }
-      @media (min-width: 1200px) {
+      @container (min-width: 1200px) {
         .formulas {
           grid-template-columns: minmax(0, 1.5fr) minmax(16rem, 1fr);
         }
@@ -139,6 +147,9 @@ export class LineariumExhibit extends LitElement implements EngineListener {
         display: grid;
         gap: 0.3rem;
       }
+      .waiting {
+        height: 24rem;
+      }
       .back {
         font-size: 0.86rem;
       }
@@ -147,11 +158,9 @@ export class LineariumExhibit extends LitElement implements EngineListener {
 
   /** Slug of the exhibit. */
   @property() name = '';
-  /** True if the page is this exhibit's own: its address need not name it. */
-  @property({ type: Boolean }) alone = false;
-  @property() theme: Theme = 'light';
 
-  @state() private values = new URLSearchParams();
+  /** What is declared of it; null if there is no such exhibit. */
+  @state() private exhibit?: Exhibit | null;
   @state() private answer?: ExhibitAnswer;
   @state() private words: Record<string, string> = {};
   @state() private busy = false;
@@ -181,8 +190,10 @@ export class LineariumExhibit extends LitElement implements EngineListener {
 
   override connectedCallback(): void {
     super.connectedCallback();
+    if (!this.page) return;
     addEventListener('popstate', this.onHistory);
-    this.engine.start();
+    this.readAddress();
+    this.beginOnce();
   }
 
   override disconnectedCallback(): void {
@@ -193,17 +204,92 @@ export class LineariumExhibit extends LitElement implements EngineListener {
     this.engine.stop();
   }
 
-  private get exhibit(): Exhibit | undefined {
-    return exhibits.find((e) => e.slug === this.name);
+  // What it is to its host.
+
+  protected get declared(): readonly Property[] {
+    return this.exhibit?.controls ?? [];
+  }
+
+  protected get sections(): readonly string[] {
+    return SECTIONS;
+  }
+
+  get pageLink(): string {
+    return PAGES[this.name] ?? `exhibits.html?exhibit=${this.name}`;
+  }
+
+  protected override get exhibitName(): string {
+    return this.name;
+  }
+
+  protected override get symbolNames(): Readonly<Record<string, string>> {
+    return Object.fromEntries((this.exhibit?.symbols ?? []).map((s) => [s.id, s.meaning]));
+  }
+
+  protected say(sentence: string): void {
+    this.failed(sentence);
+  }
+
+  protected get computed(): Result {
+    const { panel, values, query } = this.answer ?? {};
+    return {
+      query: query ?? '',
+      panels: panel ? [panel] : [],
+      values: Object.fromEntries((values ?? []).map((v) => [v.symbol, v.value])),
+    };
+  }
+
+  protected begin(): void {
+    this.engine.start();
+    void this.load();
+  }
+
+  protected restate(): void {
+    if (this.exhibit) this.run();
   }
 
   override willUpdate(changes: PropertyValues<this>): void {
-    if (!changes.has('name')) return;
-    this.readAddress();
+    super.willUpdate(changes);
+    if (!changes.has('name') || this.exhibit === undefined) return;
+    if (this.page) this.readAddress();
+    void this.load();
+  }
+
+  private async load(): Promise<void> {
+    const { name } = this;
     this.answer = undefined;
-    const load = files[`../../content/exhibits/${this.name}.md`];
-    void load?.().then((words) => (this.words = words.default));
+    this.words = {};
+    const [{ default: exhibits }] = await Promise.all([
+      import('virtual:exhibits'),
+      import('./claim-ledger.ts'),
+      import('./exhibit-tour.ts'),
+    ]);
+    if (name !== this.name || !this.isConnected) return;
+    this.exhibit = exhibits.find((e) => e.slug === name) ?? null;
+    if (!this.exhibit) {
+      this.fault(`There is no exhibit “${name}”.`);
+      return;
+    }
+    if (!this.page)
+      this.values = this.within(
+        new URLSearchParams({ ...Object.fromEntries(this.fromAttributes()), ...this.state }),
+      );
+    const load = files[`../../content/exhibits/${name}.md`];
+    void load?.().then((words) => (this.words = this.linked(words.default)));
     this.run();
+  }
+
+  /** Links in the words lead to Linearium's pages from wherever the element stands. */
+  private linked(words: Record<string, string>): Record<string, string> {
+    const own = new URL(this.pageLink, HOME).href;
+    return Object.fromEntries(
+      Object.entries(words).map(([id, text]) => [
+        id,
+        text
+          .replaceAll('href="?', `href="${own}${own.includes('?') ? '&amp;' : '?'}`)
+          .replaceAll('href="./', `href="${HOME.href}`),
+      ]),
+    );
   }
 
   override updated(): void {
@@ -234,17 +320,16 @@ export class LineariumExhibit extends LitElement implements EngineListener {
   }
 
   private get link(): string {
-    const rest = this.values.toString();
-    if (this.alone) return `${location.pathname.split('/').pop()}${rest ? `?${rest}` : ''}`;
-    return `exhibits.html?exhibit=${this.name}${rest ? `&${rest}` : ''}`;
+    const [page, name] = this.pageLink.split('?');
+    const query = [name, this.values.toString()].filter(Boolean).join('&');
+    return `${page}${query && `?${query}`}`;
   }
 
   private writeAddress(): void {
+    if (!this.page) return;
     const write = (): void => {
       this.addressAt = performance.now();
-      const rest = this.values.toString();
-      const query = [this.alone ? '' : `exhibit=${this.name}`, rest].filter(Boolean).join('&');
-      const link = `${location.pathname}${query && `?${query}`}${location.hash}`;
+      const link = `${location.pathname}${new URL(this.link, HOME).search}${location.hash}`;
       if (link === `${location.pathname}${location.search}${location.hash}`) return;
       if (this.push) history.pushState(null, '', link);
       else history.replaceState(null, '', link);
@@ -260,7 +345,7 @@ export class LineariumExhibit extends LitElement implements EngineListener {
     this.push ||= commit;
     this.stopped = false;
     this.wantsImage &&= values.get('picture') === 'file';
-    this.values = values;
+    this.values = this.permit(values);
     this.run();
   }
 
@@ -277,7 +362,12 @@ export class LineariumExhibit extends LitElement implements EngineListener {
     const link = click.composedPath().find((e) => e instanceof HTMLAnchorElement);
     if (!link || click.ctrlKey || click.metaKey || click.shiftKey || click.button !== 0) return;
     const target = new URL(link.href);
-    if (target.pathname !== location.pathname || target.searchParams.get('exhibit') !== this.name) return;
+    const own = new URL(this.pageLink, HOME);
+    if (
+      target.pathname !== own.pathname ||
+      target.searchParams.get('exhibit') !== own.searchParams.get('exhibit')
+    )
+      return;
     click.preventDefault();
     target.searchParams.delete('exhibit');
     this.apply(new URLSearchParams(target.searchParams), true);
@@ -286,6 +376,7 @@ export class LineariumExhibit extends LitElement implements EngineListener {
 
   /** Asks for a run; while one goes on, for the newest settings after it. */
   private run(): void {
+    this.unsettle();
     if (this.values.get('backend') === 'gpu' && this.gpuOk === undefined) this.engine.wantGpu();
     if (this.running) {
       this.again = true;
@@ -308,7 +399,7 @@ export class LineariumExhibit extends LitElement implements EngineListener {
       const answer = await this.engine.exhibit(name, asked);
       if (name === this.name) this.take(answer, asked);
     } catch (error) {
-      if (!this.again && !this.stopped) this.tell((error as Error).message, true);
+      if (!this.again && !this.stopped) this.failed((error as Error).message);
     }
     this.running = false;
     clearTimeout(this.patience);
@@ -327,13 +418,21 @@ export class LineariumExhibit extends LitElement implements EngineListener {
   }
 
   private take(answer: ExhibitAnswer, asked: string): void {
+    const before = this.answer?.query ?? '';
     this.answer = answer;
     if (asked === this.values.toString() && answer.query !== asked)
       this.values = new URLSearchParams(answer.query);
     this.writeAddress();
+    if (answer.query !== before) this.changed();
+    if (answer.panel) this.pictured();
+    if (!this.again) this.settle();
     // While the GPU is made the CPU answers.
     const waits = this.values.get('backend') === 'gpu' && this.gpuOk === undefined;
-    for (const notice of answer.notices) if (!waits) this.tell(notice, false);
+    for (const notice of answer.notices) {
+      if (waits) continue;
+      this.tell(notice, false);
+      this.fault(notice);
+    }
   }
 
   private tell(text: string, alarm: boolean): void {
@@ -359,6 +458,7 @@ export class LineariumExhibit extends LitElement implements EngineListener {
 
   failed(sentence: string): void {
     this.tell(sentence, true);
+    this.fault(sentence);
   }
 
   told(sentence: string): void {
@@ -425,7 +525,7 @@ export class LineariumExhibit extends LitElement implements EngineListener {
 
   private section(id: string, title: string): TemplateResult | typeof nothing {
     const text = this.words[id];
-    if (!text) return nothing;
+    if (!text || this.isHidden('words')) return nothing;
     return html`<section class="card">
       <h2>${title}</h2>
       <div class="words" @click=${this.onWords} @pointerover=${this.onSymbol}>${unsafeHTML(text)}</div>
@@ -438,10 +538,14 @@ export class LineariumExhibit extends LitElement implements EngineListener {
     return { ...panel, views: panel.views.filter((v) => v.id !== this.veiled.view) };
   }
 
-  private controlsTemplate(exhibit: Exhibit): TemplateResult {
-    return html`<aside class="rail no-print" aria-label="Controls">
+  private controlsTemplate(exhibit: Exhibit): TemplateResult | typeof nothing {
+    if (this.isHidden('controls')) return nothing;
+    return html`<aside class="rail no-print" part="controls" aria-label="Controls">
       <lin-controls
-        .properties=${exhibit.controls}
+        .properties=${this.narrowed}
+        .omit=${this.omitted}
+        .fixed=${this.locked}
+        .wide=${this.page ? undefined : this.clientWidth >= WIDE_PX}
         .values=${this.values}
         .lit=${this.litControl}
         @setting=${this.onSetting}
@@ -468,7 +572,8 @@ export class LineariumExhibit extends LitElement implements EngineListener {
     else this.run();
   };
 
-  private statusTemplate(): TemplateResult {
+  private statusTemplate(): TemplateResult | typeof nothing {
+    if (this.isHidden('status')) return nothing;
     const backend = this.answer?.panel?.provenance.backend;
     const wanted = this.values.get('backend') === 'gpu';
     const check = this.gpuOk
@@ -550,6 +655,38 @@ export class LineariumExhibit extends LitElement implements EngineListener {
     </div>`;
   }
 
+  private equationsTemplate(exhibit: Exhibit): TemplateResult {
+    return html`<section class="card">
+      <h2>Equations</h2>
+      <div class="formulas">
+        <div class="words equations" @pointerover=${this.onSymbol}>
+          ${unsafeHTML(this.words['equations'] ?? '')}
+        </div>
+        ${this.valuesTemplate(exhibit)}
+      </div>
+    </section>`;
+  }
+
+  private claimsTemplate(exhibit: Exhibit): TemplateResult {
+    return html`<lin-claim-ledger
+      .exhibit=${exhibit}
+      .engine=${this.engine}
+      .gpu=${this.values.get('backend') === 'gpu' && this.gpuOk === true}
+    ></lin-claim-ledger>`;
+  }
+
+  private tourTemplate(exhibit: Exhibit): TemplateResult {
+    return html`<lin-exhibit-tour
+      class="no-print"
+      .steps=${exhibit.tour}
+      .symbols=${exhibit.symbols}
+      .answer=${this.answer}
+      .theme=${this.drawnTheme}
+      @tour-settings=${this.onTourSettings}
+      @tour-hides=${(e: CustomEvent<{ symbol?: string; view?: string }>) => (this.veiled = e.detail)}
+    ></lin-exhibit-tour>`;
+  }
+
   private readonly onTourSettings = (event: CustomEvent<string>): void => {
     const values = new URLSearchParams(event.detail);
     const backend = this.values.get('backend');
@@ -559,14 +696,15 @@ export class LineariumExhibit extends LitElement implements EngineListener {
 
   protected override render(): TemplateResult | typeof nothing {
     const exhibit = this.exhibit;
-    if (!exhibit) return html`<p class="card">There is no exhibit “${this.name}”.</p>`;
+    if (exhibit === undefined) return html`<div class="waiting" aria-busy="true"></div>`;
+    if (exhibit === null) return html`<p class="card">There is no exhibit “${this.name}”.</p>`;
     const { paper } = exhibit;
     const panel = this.shownPanel;
-    return html`<div class="body">
+    return html`<div class="body ${this.isHidden('controls') ? 'alone' : ''}">
       ${this.controlsTemplate(exhibit)}
       <main>
-        <div class="title">
-          ${this.alone ? nothing : html`<p class="back no-print"><a href="./exhibits.html">All papers</a></p>`}
+        <div class="title" part="title" ?hidden=${this.isHidden('title')}>
+          ${this.page && this.exhibit?.paper ? html`<p class="back no-print"><a href="./exhibits.html">All papers</a></p>` : nothing}
           <h2>${exhibit.title}</h2>
           <p>${exhibit.see}</p>
           ${
@@ -579,46 +717,25 @@ export class LineariumExhibit extends LitElement implements EngineListener {
           }
           ${this.statusTemplate()}
         </div>
-        ${this.noticesTemplate()} ${this.imageTemplate()}
-        ${
-          exhibit.tour.length > 0
-            ? html`<lin-exhibit-tour
-                class="no-print"
-                .steps=${exhibit.tour}
-                .symbols=${exhibit.symbols}
-                .answer=${this.answer}
-                .theme=${this.theme}
-                @tour-settings=${this.onTourSettings}
-                @tour-hides=${(e: CustomEvent<{ symbol?: string; view?: string }>) => (this.veiled = e.detail)}
-              ></lin-exhibit-tour>`
-            : nothing
-        }
+        ${this.noticesTemplate()} ${this.imageTemplate()} ${this.assignmentTemplate()}
+        ${this.isHidden('tour') || exhibit.tour.length === 0 ? nothing : this.tourTemplate(exhibit)}
         <lin-panel
           wordless
+          part="panel"
+          ?embeddable=${!this.isHidden('embed')}
+          @embed=${this.onEmbed}
           data-panel=${exhibit.slug}
           .name=${exhibit.slug}
           .heading=${exhibit.title}
           .panel=${panel}
           .cursor=${this.cursor}
-          .theme=${this.theme}
+          .theme=${this.drawnTheme}
           .link=${this.link}
           .waiting=${this.wantsImage ? 'Waiting for your image' : 'Calculating …'}
         ></lin-panel>
-        <section class="card">
-          <h2>Equations</h2>
-          <div class="formulas">
-            <div class="words equations" @pointerover=${this.onSymbol}>
-              ${unsafeHTML(this.words['equations'] ?? '')}
-            </div>
-            ${this.valuesTemplate(exhibit)}
-          </div>
-        </section>
+        ${this.isHidden('equations') ? nothing : this.equationsTemplate(exhibit)}
         ${this.section('idea', 'The idea')} ${this.section('what-to-try', 'What to try')}
-        <lin-claim-ledger
-          .exhibit=${exhibit}
-          .engine=${this.engine}
-          .gpu=${this.values.get('backend') === 'gpu' && this.gpuOk === true}
-        ></lin-claim-ledger>
+        ${this.isHidden('claims') ? nothing : this.claimsTemplate(exhibit)}
         ${this.section('paper-and-measurement', 'Paper and measurement')}
         ${this.section('references', 'References')}
       </main>

@@ -39,7 +39,11 @@ export class LineariumExhibits extends LitElement {
   private bodyTemplate(): TemplateResult {
     const known = exhibits.some((e) => e.slug === this.slug);
     if (this.slug !== null && known)
-      return html`<linearium-exhibit .name=${this.slug} .theme=${this.themes.theme}></linearium-exhibit>`;
+      return html`<linearium-exhibit
+        page
+        .name=${this.slug}
+        .theme=${this.themes.theme}
+      ></linearium-exhibit>`;
     const missing =
       this.slug === null
         ? ''

@@ -4,6 +4,7 @@ export const labStyles = css`
   :host {
     min-height: 100vh;
     background: var(--paper);
+    container-type: inline-size;
   }
   .top {
     display: flex;
@@ -94,7 +95,7 @@ export const labStyles = css`
     min-width: 0;
     padding: 0.7rem clamp(0.6rem, 1.4vw, 1.6rem) 3rem;
   }
-  @media (min-width: 900px) {
+  @container (min-width: 900px) {
     .body {
       grid-template-columns: clamp(290px, 26vw, 23rem) minmax(0, 1fr);
     }
@@ -253,7 +254,7 @@ export const labStyles = css`
     gap: 0.9rem;
     grid-template-columns: minmax(0, 1fr);
   }
-  @media (min-width: 2100px) {
+  @container (min-width: 2100px) {
     .panels {
       grid-template-columns: repeat(2, minmax(0, 1fr));
       align-items: start;

@@ -1,5 +1,8 @@
-/** `<linearium-lab>`: the whole lab. Its state is the query of the page's address. */
-import { html, LitElement, nothing, type PropertyValues, type TemplateResult } from 'lit';
+/**
+ * `<linearium-lab>`: the whole lab. As the page its state is the query of the address; in somebody
+ * else's page its attributes are.
+ */
+import { html, nothing, type PropertyValues, type TemplateResult } from 'lit';
 import { customElement, query, state } from 'lit/decorators.js';
 import { repeat } from 'lit/directives/repeat.js';
 import { panels as outline } from 'virtual:content';
@@ -10,6 +13,8 @@ import { Cursor } from '../views/cursor.ts';
 import type { Panel } from '../views/types.ts';
 import type { SettingDetail } from './controls.ts';
 import './controls.ts';
+import { Embedded, type Result } from './embedded.ts';
+import { embeddedStyles } from './embedded-styles.ts';
 import { FileDesk, mebibytes } from './files.ts';
 import type { LinPanel } from './panel.ts';
 import './panel.ts';
@@ -32,13 +37,16 @@ const ADDRESS_INTERVAL_MS = 200;
 const PATIENCE_MS = 500;
 const MAX_NOTICES = 6;
 const RECALL_SAMPLES = [5, 10, 20, 40, 80];
+/** From this width on all groups of controls are open. */
+const WIDE_PX = 900;
+/** Parts that a host may leave out, beside controls and panels. */
+const SECTIONS = ['controls', 'compare', 'files', 'status', 'words', 'embed'];
 
 @customElement('linearium-lab')
-export class LineariumLab extends LitElement implements EngineListener {
-  static override styles = [base, tokens, labStyles];
+export class LineariumLab extends Embedded implements EngineListener {
+  static override styles = [base, tokens, labStyles, embeddedStyles];
 
   @state() private properties: Property[] = builtInProperties;
-  @state() private values = new URLSearchParams(location.search);
   @state() private facts?: Facts | null;
   @state() private panelsById = new Map<string, Panel>();
   @state() private progressNow?: Progress;
@@ -59,7 +67,8 @@ export class LineariumLab extends LitElement implements EngineListener {
 
   readonly engine = new EngineClient(this);
   private readonly cursor = new Cursor();
-  private readonly themes = new ThemeState();
+  /** The choice of colours belongs to the page. */
+  private themes?: ThemeState;
   private readonly desk = new FileDesk();
   private modelBefore = '';
   private readonly playback = new Playback((value, commit) => this.set('context', String(value), commit));
@@ -79,8 +88,25 @@ export class LineariumLab extends LitElement implements EngineListener {
     this.engine.look([...this.inSight]);
   });
 
-  constructor() {
-    super();
+  // What it is to its host.
+
+  protected get declared(): readonly Property[] {
+    return this.properties;
+  }
+
+  protected get sections(): readonly string[] {
+    return [...SECTIONS, ...outline.map((p) => p.id)];
+  }
+
+  get pageLink(): string {
+    return 'index.html';
+  }
+
+  protected get computed(): Result {
+    return { query: this.lastLink, panels: [...this.panelsById.values()], values: {} };
+  }
+
+  protected begin(): void {
     const ask = (key: string): string | null =>
       this.values.get(key) ?? this.properties.find((p) => p.id === key)?.default ?? null;
     const shipped = (id: string | null): string | null =>
@@ -91,25 +117,39 @@ export class LineariumLab extends LitElement implements EngineListener {
       (input === 'heldout' ? 'heldout' : 'sample') as TextId,
     );
     this.engine.start();
-    this.configure(location.search);
+    this.values = this.within(this.values);
+    this.configure(this.values.toString());
+  }
+
+  protected restate(): void {
+    this.playback.stop();
+    this.compareChosen = false;
+    this.configure(this.values.toString());
   }
 
   override connectedCallback(): void {
     super.connectedCallback();
+    // The page takes files anywhere; elsewhere they are the element's own.
+    const target = (this.page ? window : this) as Window;
+    target.addEventListener('dragover', this.onDragOver);
+    target.addEventListener('dragleave', this.onDragLeave);
+    target.addEventListener('drop', this.onDrop);
+    if (!this.page) return;
+    this.themes = new ThemeState();
     this.themes.addEventListener('change', this.onTheme);
     addEventListener('popstate', this.onHistory);
-    addEventListener('dragover', this.onDragOver);
-    addEventListener('dragleave', this.onDragLeave);
-    addEventListener('drop', this.onDrop);
+    this.values = new URLSearchParams(location.search);
+    this.beginOnce();
   }
 
   override disconnectedCallback(): void {
     super.disconnectedCallback();
-    this.themes.removeEventListener('change', this.onTheme);
+    this.themes?.removeEventListener('change', this.onTheme);
     removeEventListener('popstate', this.onHistory);
-    removeEventListener('dragover', this.onDragOver);
-    removeEventListener('dragleave', this.onDragLeave);
-    removeEventListener('drop', this.onDrop);
+    const target = (this.page ? window : this) as Window;
+    target.removeEventListener('dragover', this.onDragOver);
+    target.removeEventListener('dragleave', this.onDragLeave);
+    target.removeEventListener('drop', this.onDrop);
     this.sight.disconnect();
     this.playback.stop();
     clearTimeout(this.addressTimer);
@@ -127,10 +167,7 @@ export class LineariumLab extends LitElement implements EngineListener {
   };
 
   private readonly onHistory = (): void => {
-    this.playback.stop();
-    this.values = new URLSearchParams(location.search);
-    this.compareChosen = false;
-    this.configure(location.search);
+    this.query = location.search;
   };
 
   // State: the link, the engine, the controls.
@@ -145,16 +182,17 @@ export class LineariumLab extends LitElement implements EngineListener {
 
   private configure(link: string): void {
     this.busySince = performance.now();
+    this.unsettle();
     this.engine.configure(link.replace(/^\?/, ''), this.backend !== 'cpu');
   }
 
   private set(key: string, value: string, commit: boolean): void {
     const values = new URLSearchParams(this.values);
     values.set(key, value);
-    this.values = values;
+    this.values = this.permit(values);
     this.push ||= commit;
     this.missing = undefined;
-    this.configure(values.toString());
+    this.configure(this.values.toString());
   }
 
   private readonly onSetting = (event: CustomEvent<SettingDetail>): void => {
@@ -166,15 +204,15 @@ export class LineariumLab extends LitElement implements EngineListener {
   private setCompare(on: boolean): void {
     this.compareChosen = on;
     if (on) return;
-    const values = new URLSearchParams([...this.values].filter(([k]) => !k.startsWith('b.')));
-    this.values = values;
+    this.values = this.permit(new URLSearchParams([...this.values].filter(([k]) => !k.startsWith('b.'))));
     this.push = true;
-    this.configure(values.toString());
+    this.configure(this.values.toString());
   }
 
   /** Writes the state into the address: while something moves at most every 200 ms, in place. */
   private writeAddress(link: string): void {
     this.lastLink = link;
+    if (!this.page) return;
     const write = (): void => {
       this.addressAt = performance.now();
       const address = `${location.pathname}${this.lastLink ? `?${this.lastLink}` : ''}${location.hash}`;
@@ -208,8 +246,13 @@ export class LineariumLab extends LitElement implements EngineListener {
   configured({ query: link, notices, facts }: Configured): void {
     if (link !== this.values.toString()) this.values = new URLSearchParams(link);
     if (facts !== undefined) this.facts = facts;
-    for (const notice of notices) this.tell(notice, false);
+    for (const notice of notices) {
+      this.tell(notice, false);
+      this.fault(notice);
+    }
+    const before = this.lastLink;
     this.writeAddress(link);
+    if (link !== before) this.changed();
   }
 
   panels(panels: Panel[]): void {
@@ -217,11 +260,14 @@ export class LineariumLab extends LitElement implements EngineListener {
     for (const panel of panels) all.set(panel.id, panel);
     this.panelsById = all;
     this.playback.answered();
+    this.pictured();
+    if (this.progressNow?.state === 'idle') this.settle();
   }
 
   progress(progress: Progress): void {
     this.progressNow = progress;
     const working = progress.state === 'working';
+    if (progress.state === 'idle') this.settle();
     if (!working) {
       this.busyShown = false;
       if (progress.state === 'idle') this.measuring = false;
@@ -245,10 +291,15 @@ export class LineariumLab extends LitElement implements EngineListener {
 
   failed(sentence: string): void {
     this.tell(sentence, true);
+    this.fault(sentence);
   }
 
   told(sentence: string): void {
     this.tell(sentence, false);
+  }
+
+  protected say(sentence: string): void {
+    this.failed(sentence);
   }
 
   private tell(text: string, alarm: boolean): void {
@@ -258,8 +309,12 @@ export class LineariumLab extends LitElement implements EngineListener {
 
   // Files.
 
+  private get takesFiles(): boolean {
+    return !this.isHidden('files') && !this.isLocked('model') && !this.isLocked('input');
+  }
+
   private readonly onDragOver = (event: DragEvent): void => {
-    if (!event.dataTransfer?.types.includes('Files')) return;
+    if (!this.takesFiles || !event.dataTransfer?.types.includes('Files')) return;
     event.preventDefault();
     this.dropping = true;
   };
@@ -269,7 +324,7 @@ export class LineariumLab extends LitElement implements EngineListener {
   };
 
   private readonly onDrop = (event: DragEvent): void => {
-    if (!event.dataTransfer?.types.includes('Files')) return;
+    if (!this.takesFiles || !event.dataTransfer?.types.includes('Files')) return;
     event.preventDefault();
     this.dropping = false;
     void this.openFiles([...event.dataTransfer.files]);
@@ -332,7 +387,8 @@ export class LineariumLab extends LitElement implements EngineListener {
 
   // What is on screen.
 
-  private headerTemplate(): TemplateResult {
+  private headerTemplate(): TemplateResult | typeof nothing {
+    if (!this.page) return nothing;
     return html`<header class="top">
       <div class="brand">
         <h1>Linearium</h1>
@@ -343,7 +399,7 @@ export class LineariumLab extends LitElement implements EngineListener {
         <a href="./prune.html">Pruning</a>
         <a href="./exhibits.html">Exhibits</a>
         <a href="#how" @click=${this.goToWords}>How it works</a>
-        ${themeSwitch(this.themes)}
+        ${this.themes ? themeSwitch(this.themes) : nothing}
       </nav>
     </header>`;
   }
@@ -357,7 +413,8 @@ export class LineariumLab extends LitElement implements EngineListener {
     words?.focus({ preventScroll: true });
   };
 
-  private statusTemplate(): TemplateResult {
+  private statusTemplate(): TemplateResult | typeof nothing {
+    if (this.isHidden('status')) return nothing;
     const p = this.progressNow;
     const busy = this.busyShown && p?.state === 'working';
     const check =
@@ -446,67 +503,90 @@ export class LineariumLab extends LitElement implements EngineListener {
   private panelList(): { id: string; title: string }[] {
     const known = new Set(outline.map((p) => p.id));
     const extra = [...this.panelsById.values()].filter((p) => !known.has(p.id));
-    return [...outline, ...extra.map(({ id, title }) => ({ id, title }))];
+    return [...outline, ...extra.map(({ id, title }) => ({ id, title }))].filter((p) => !this.isHidden(p.id));
+  }
+
+  private railTemplate(): TemplateResult | typeof nothing {
+    if (this.isHidden('controls')) return nothing;
+    const compare = this.comparing;
+    const same = compare && ![...this.values.keys()].some((k) => k.startsWith('b.'));
+    return html`<aside class="rail no-print" part="controls" aria-label="Settings">
+      ${
+        this.isHidden('compare')
+          ? nothing
+          : html`<label class="compare"
+              ><input
+                type="checkbox"
+                role="switch"
+                .checked=${compare}
+                @change=${(e: Event) => this.setCompare((e.target as HTMLInputElement).checked)}
+              />Compare two runs</label
+            >`
+      }
+      ${
+        compare
+          ? html`<p class="runs">
+              <span class="a">A</span> solid, <span class="b">B</span> dashed.
+              ${same ? 'Run B is the same as run A until you change one of its values.' : ''}
+            </p>`
+          : nothing
+      }
+      <lin-controls
+        .properties=${this.narrowed}
+        .values=${this.values}
+        .facts=${this.facts}
+        .compare=${compare}
+        .playing=${this.playback.playing}
+        .omit=${this.omitted}
+        .fixed=${this.locked}
+        .wide=${this.page ? undefined : this.clientWidth >= WIDE_PX}
+        @setting=${this.onSetting}
+        @play=${this.onPlay}
+      >
+        ${this.takesFiles ? this.filesTemplate() : nothing}
+      </lin-controls>
+      ${this.properties.length === 0 ? html`<div class="skeleton" aria-hidden="true"></div>` : nothing}
+    </aside>`;
+  }
+
+  private howTemplate(): TemplateResult {
+    return html`<section id="how" class="no-print" tabindex="-1" aria-labelledby="how-title">
+      <h2 id="how-title">How it works</h2>
+      <lin-words name="how-it-works"></lin-words>
+    </section>`;
+  }
+
+  private filesTemplate(): TemplateResult {
+    return html`<div slot="model" class="files">
+      <button @click=${() => this.fileInput.click()}>Open files …</button>
+      <span
+        >or drop them ${this.page ? 'anywhere' : 'here'}: a checkpoint (model.safetensors with config.json,
+        and tokenizer.json if it has one) or a .txt file. They stay on this machine.</span
+      >
+      <input
+        id="file"
+        type="file"
+        multiple
+        hidden
+        accept=".safetensors,.json,.txt"
+        aria-label="Checkpoint or text files"
+        @change=${(e: Event) => {
+          const input = e.target as HTMLInputElement;
+          void this.openFiles([...(input.files ?? [])]);
+          input.value = '';
+        }}
+      />
+    </div>`;
   }
 
   protected override render(): TemplateResult {
-    const { theme } = this.themes;
-    const compare = this.comparing;
-    const same = compare && ![...this.values.keys()].some((k) => k.startsWith('b.'));
+    const theme = this.themes?.theme ?? this.drawnTheme;
     const waiting = this.missing ? 'Waiting for your file.' : 'Calculating …';
     return html`${this.headerTemplate()}
-      <div class="body">
-        <aside class="rail no-print" aria-label="Settings">
-          <label class="compare"
-            ><input
-              type="checkbox"
-              role="switch"
-              .checked=${compare}
-              @change=${(e: Event) => this.setCompare((e.target as HTMLInputElement).checked)}
-            />Compare two runs</label
-          >
-          ${
-            compare
-              ? html`<p class="runs">
-                  <span class="a">A</span> solid, <span class="b">B</span> dashed.
-                  ${same ? 'Run B is the same as run A until you change one of its values.' : ''}
-                </p>`
-              : nothing
-          }
-          <lin-controls
-            .properties=${this.properties}
-            .values=${this.values}
-            .facts=${this.facts}
-            .compare=${compare}
-            .playing=${this.playback.playing}
-            @setting=${this.onSetting}
-            @play=${this.onPlay}
-          >
-            <div slot="model" class="files">
-              <button @click=${() => this.fileInput.click()}>Open files …</button>
-              <span
-                >or drop them anywhere: a checkpoint (model.safetensors with config.json, and tokenizer.json
-                if it has one) or a .txt file. They stay on this machine.</span
-              >
-              <input
-                id="file"
-                type="file"
-                multiple
-                hidden
-                accept=".safetensors,.json,.txt"
-                aria-label="Checkpoint or text files"
-                @change=${(e: Event) => {
-                  const input = e.target as HTMLInputElement;
-                  void this.openFiles([...(input.files ?? [])]);
-                  input.value = '';
-                }}
-              />
-            </div>
-          </lin-controls>
-          ${this.properties.length === 0 ? html`<div class="skeleton" aria-hidden="true"></div>` : nothing}
-        </aside>
+      <div class="body ${this.isHidden('controls') ? 'alone' : ''}">
+        ${this.railTemplate()}
         <main>
-          ${this.statusTemplate()} ${this.noticesTemplate()}
+          ${this.statusTemplate()} ${this.noticesTemplate()} ${this.assignmentTemplate()}
           <div class="panels">
             ${repeat(
               this.panelList(),
@@ -515,6 +595,9 @@ export class LineariumLab extends LitElement implements EngineListener {
                 const panel = this.panelsById.get(id);
                 const onDemand = id === 'recall';
                 return html`<lin-panel
+                  part="panel"
+                  ?embeddable=${!this.isHidden('embed')}
+                  @embed=${this.onEmbed}
                   data-panel=${id}
                   name=${id}
                   heading=${title}
@@ -529,10 +612,7 @@ export class LineariumLab extends LitElement implements EngineListener {
               },
             )}
           </div>
-          <section id="how" class="no-print" tabindex="-1" aria-labelledby="how-title">
-            <h2 id="how-title">How it works</h2>
-            <lin-words name="how-it-works"></lin-words>
-          </section>
+          ${this.isHidden('words') ? nothing : this.howTemplate()}
         </main>
       </div>
       ${this.dropping ? html`<div class="drop" aria-hidden="true">Drop model.safetensors with config.json, or a .txt file</div>` : nothing}
@@ -546,6 +626,8 @@ export class LineariumLab extends LitElement implements EngineListener {
           <button @click=${() => this.reportDialog.close()}>Close</button>
         </div>
       </dialog>
-      <p class="print-only">${this.facts?.description ?? ''} · ${location.href}</p>`;
+      <p class="print-only">
+        ${this.facts?.description ?? ''} · ${this.page ? location.href : this.permalink}
+      </p>`;
   }
 }

@@ -184,6 +184,8 @@ export class LinPanel extends LitElement {
   /** What stands in the place of the views while there are none. */
   @property() waiting = 'Calculating …';
   @property({ type: Boolean }) low = false;
+  /** It may be put into other pages. */
+  @property({ type: Boolean }) embeddable = false;
   /** Its words stand elsewhere on the page. */
   @property({ type: Boolean }) wordless = false;
 
@@ -306,6 +308,16 @@ export class LinPanel extends LitElement {
                 <summary>How was this made</summary>
                 ${this.provenanceTemplate(panel)}
               </details>`
+            : nothing
+        }
+        ${
+          panel && this.embeddable
+            ? html`<button
+                class="plain no-print"
+                @click=${() => this.dispatchEvent(new CustomEvent('embed', { detail: this.name, bubbles: true, composed: true }))}
+              >
+                Embed this
+              </button>`
             : nothing
         }
       </div>

@@ -40,6 +40,6 @@ export class LineariumPrune extends LitElement {
           ${themeSwitch(this.themes)}
         </nav>
       </header>
-      <linearium-exhibit alone name="pruning" .theme=${this.themes.theme}></linearium-exhibit>`;
+      <linearium-exhibit page name="pruning" .theme=${this.themes.theme}></linearium-exhibit>`;
   }
 }

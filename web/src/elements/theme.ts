@@ -1,4 +1,5 @@
 /** Light or dark: as the system says, until the person chooses. Not part of the link. */
+import type { ReactiveControllerHost } from 'lit';
 import type { Theme } from '../views/palette.ts';
 
 export type ThemeChoice = 'auto' | Theme;
@@ -59,4 +60,45 @@ export class ThemeState extends EventTarget {
         : this.choice;
     this.dispatchEvent(new Event('change'));
   }
+}
+
+/** What an element of somebody else's page inherits: nothing is written there, it is only looked at. */
+export class AmbientTheme {
+  private readonly system = matchMedia('(prefers-color-scheme: dark)');
+  private readonly root = new MutationObserver(() => this.look());
+  private printing = false;
+  theme: Theme = 'light';
+
+  constructor(private readonly host: HTMLElement & ReactiveControllerHost) {}
+
+  connect(): void {
+    this.system.addEventListener('change', this.look);
+    addEventListener('beforeprint', this.onPrint);
+    addEventListener('afterprint', this.onPrint);
+    this.root.observe(document.documentElement, { attributes: true });
+    this.root.observe(document.body, { attributes: true });
+    this.look();
+  }
+
+  disconnect(): void {
+    this.system.removeEventListener('change', this.look);
+    removeEventListener('beforeprint', this.onPrint);
+    removeEventListener('afterprint', this.onPrint);
+    this.root.disconnect();
+  }
+
+  private readonly onPrint = (event: Event): void => {
+    this.printing = event.type === 'beforeprint';
+    this.look();
+  };
+
+  /** The schemes that the element may have, and which of two the system prefers. */
+  private readonly look = (): void => {
+    const schemes = getComputedStyle(this.host).colorScheme;
+    const dark = schemes.includes('dark') && (this.system.matches || !schemes.includes('light'));
+    const theme = dark && !this.printing ? 'dark' : 'light';
+    if (theme === this.theme) return;
+    this.theme = theme;
+    this.host.requestUpdate();
+  };
 }

@@ -28,6 +28,7 @@ import type {
 } from './protocol.ts';
 import type { OwnImage } from './own-image.ts';
 import { hasRelaxedSimd } from './relaxed.ts';
+import { announceComplete, HOME, onComplete, Seat } from './seats.ts';
 
 export interface EngineListener {
   ready(properties: Property[]): void;
@@ -56,7 +57,7 @@ const MAX_RESTARTS = 3;
 
 const wasmUrl = hasRelaxedSimd() ? relaxedUrl : plainUrl;
 
-async function compileWasm(): Promise<WebAssembly.Module | null> {
+async function compile(): Promise<WebAssembly.Module | null> {
   if (!wasmUrl) return null;
   try {
     return await WebAssembly.compileStreaming(fetch(wasmUrl));
@@ -69,10 +70,18 @@ async function compileWasm(): Promise<WebAssembly.Module | null> {
   }
 }
 
-async function download(path: string): Promise<Uint8Array> {
+let compiled: Promise<WebAssembly.Module | null> | undefined;
+/** Once for all elements of the page. */
+function compileWasm(): Promise<WebAssembly.Module | null> {
+  compiled ??= compile();
+  compiled.catch(() => (compiled = undefined));
+  return compiled;
+}
+
+async function fetchFile(path: string): Promise<Uint8Array> {
   let response: Response;
   try {
-    response = await fetch(new URL(path, document.baseURI));
+    response = await fetch(new URL(path, HOME));
   } catch {
     throw new Error(`${path} could not be fetched: look at the connection and load the page again`);
   }
@@ -81,20 +90,31 @@ async function download(path: string): Promise<Uint8Array> {
   return new Uint8Array(await response.arrayBuffer());
 }
 
+const downloads = new Map<string, Promise<Uint8Array>>();
+/** What several elements of the page need is fetched once. */
+function download(path: string): Promise<Uint8Array> {
+  let bytes = downloads.get(path);
+  if (!bytes) {
+    bytes = fetchFile(path);
+    downloads.set(path, bytes);
+    bytes.catch(() => downloads.delete(path));
+  }
+  return bytes;
+}
+
 const asksForFile = (query: string): boolean => /(^|&)(b\.)?model=file(&|$)/.test(query);
 
 /** A model with random weights is made by an engine that has its mixer; others are files. */
 const isRandomModel = (need: Need): boolean => need.kind === 'model' && need.id.startsWith('random-');
 
 export class EngineClient {
-  private worker: Worker | undefined;
-  /** A worker with the complete engine that tries the GPU. */
-  private candidate: Worker | undefined;
+  private worker: Seat | undefined;
+  /** A seat in the worker with the complete engine, which tries the GPU. */
+  private candidate: Seat | undefined;
   private gpuTried = false;
   private shown = false;
   /** The recall that is asked for at the present settings. */
   private samples: number | undefined;
-  private readonly wasm: Promise<WebAssembly.Module | null>;
   private generation = 0;
   private query: string | undefined;
   private gpu = false;
@@ -111,16 +131,16 @@ export class EngineClient {
   private tickets = 0;
   private lastSign = 0;
   private restarts: number[] = [];
+  private unwatch: (() => void) | undefined;
+  /** The worker of the complete engine is taken after the first answer. */
+  private joins = false;
   private heartbeat: ReturnType<typeof setInterval> | undefined;
 
   /** A page that needs every mixer begins with the complete engine. */
   constructor(
     private readonly listener: EngineListener,
     private engine: EngineKind = 'first',
-  ) {
-    this.wasm = engine === 'first' ? compileWasm() : Promise.resolve(null);
-    this.wasm.catch(() => undefined);
-  }
+  ) {}
 
   /** Begins to fetch what a state will probably need, before the engine is there to ask for it. */
   prefetch(model: string | null, text: TextId | null): void {
@@ -129,58 +149,57 @@ export class EngineClient {
   }
 
   start(): void {
-    const worker = this.open();
+    const worker = new Seat(this.engine);
     this.listenTo(worker);
     const begin = (wasm: WebAssembly.Module | null): void => {
       if (worker === this.worker) this.send({ type: 'start', engine: this.engine, wasm, gpu: false });
     };
     if (this.engine === 'complete') begin(null);
     else {
-      void this.wasm.then(begin, (error: unknown) =>
+      void compileWasm().then(begin, (error: unknown) =>
         this.listener.failed(`The engine could not be started: ${String((error as Error).message)}.`),
       );
     }
     this.heartbeat ??= setInterval(() => this.beat(), PING_MS);
+    this.unwatch ??= onComplete(() => this.join());
   }
 
-  private listenTo(worker: Worker): void {
+  /** The complete engine is there for another element: one worker is enough for both. */
+  private join(): void {
+    if (this.engine === 'complete' || !this.worker || this.candidate) return;
+    if (this.shown) this.fetchComplete();
+    else this.joins = true;
+  }
+
+  private listenTo(worker: Seat): void {
     this.worker = worker;
     this.given = new Set();
     this.large = false;
     this.lastSign = performance.now();
-    worker.onmessage = (event: MessageEvent<FromWorker>) => {
-      if (worker === this.worker) this.receive(event.data);
+    worker.onmessage = (message) => {
+      if (worker === this.worker) this.receive(message);
     };
-    worker.onerror = (event) => {
-      event.preventDefault();
-      if (worker === this.worker) this.replace(event.message || 'its worker could not be loaded', false);
+    worker.onerror = (why) => {
+      if (worker === this.worker) this.replace(why, false);
     };
     if (this.sight) this.look(this.sight);
-  }
-
-  private open(): Worker {
-    return new Worker(new URL('./worker.ts', import.meta.url), { type: 'module', name: 'linearium' });
   }
 
   /** Tries the GPU in a worker of its own, while the first engine goes on. */
   private tryGpu(): void {
     if (!this.gpu || this.gpuTried || this.engine === 'complete') return;
     this.gpuTried = true;
-    const worker = this.open();
+    const worker = new Seat('complete');
     this.candidate = worker;
     const fail = (report: string): void => {
-      worker.terminate();
+      worker.leave();
       if (worker !== this.candidate) return;
       this.candidate = undefined;
       this.listener.gpu(false, report);
     };
-    worker.onerror = (event) => {
-      event.preventDefault();
-      fail(event.message || 'the complete engine could not be loaded');
-    };
-    worker.onmessage = (event: MessageEvent<FromWorker>) => {
+    worker.onerror = fail;
+    worker.onmessage = (message) => {
       if (worker !== this.candidate) return;
-      const message = event.data;
       if (message.type === 'trap') fail(message.sentence);
       else if (message.type === 'gpu' && !message.ok) fail(message.report);
       else if (message.type === 'gpu') {
@@ -193,8 +212,8 @@ export class EngineClient {
   }
 
   /** The complete engine in this worker takes the place of the first one. */
-  private take(worker: Worker): void {
-    this.worker?.terminate();
+  private take(worker: Seat): void {
+    this.worker?.leave();
     this.engine = 'complete';
     this.listenTo(worker);
     this.tellAgain(this.gpu);
@@ -202,9 +221,9 @@ export class EngineClient {
 
   /** A mixer is wanted that the first engine does not have. */
   private fetchComplete(): void {
-    this.candidate?.terminate();
+    this.candidate?.leave();
     this.candidate = undefined;
-    this.worker?.terminate();
+    this.worker?.leave();
     this.engine = 'complete';
     this.start();
     this.tellAgain(this.gpu);
@@ -221,9 +240,11 @@ export class EngineClient {
   stop(): void {
     clearInterval(this.heartbeat);
     this.heartbeat = undefined;
-    this.worker?.terminate();
+    this.unwatch?.();
+    this.unwatch = undefined;
+    this.worker?.leave();
     this.worker = undefined;
-    this.candidate?.terminate();
+    this.candidate?.leave();
     this.candidate = undefined;
   }
 
@@ -266,7 +287,7 @@ export class EngineClient {
 
   /** A fresh worker with the same engine, told nothing yet. */
   private renew(): void {
-    this.worker?.terminate();
+    this.worker?.leave();
     this.start();
     this.listener.reading();
   }
@@ -359,6 +380,7 @@ export class EngineClient {
     switch (message.type) {
       case 'ready':
         this.listener.ready(message.properties);
+        if (this.engine === 'complete') announceComplete();
         break;
       case 'configured':
         if (message.generation !== this.generation) return;
@@ -375,6 +397,7 @@ export class EngineClient {
         if (message.generation === this.generation) this.listener.progress(message.progress);
         // The first answer waits for nothing.
         if (message.progress.state === 'idle' || this.shown) this.tryGpu();
+        if (this.joins && message.progress.state === 'idle') this.join();
         for (const notice of message.progress.notices) this.listener.told(notice);
         break;
       case 'gpu':
@@ -494,7 +517,7 @@ export class EngineClient {
 
   /** A new worker in the place of a broken one, told everything that the old one had been told. */
   private replace(why: string, withoutGpu: boolean): void {
-    this.worker?.terminate();
+    this.worker?.condemn(why);
     this.worker = undefined;
     for (const { reject } of this.asked.values()) reject(new Error(`the engine stopped (${why})`));
     this.asked.clear();

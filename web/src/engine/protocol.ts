@@ -93,6 +93,8 @@ export interface Lab {
   measureRecall(samples: number): void;
   cancel(): void;
   report(): string;
+  /** Gives its memory back; nothing may be asked of it any more. */
+  free?(): void;
 }
 
 /** What one layer carries and has computed after so many tokens. */
@@ -273,7 +275,9 @@ export type ToWorker =
   | { type: 'drawn' }
   /** The panels that are in sight, by id: while settings change only these are sent. */
   | { type: 'sight'; panels: string[] }
-  | { type: 'ping' };
+  | { type: 'ping' }
+  /** The element is gone. */
+  | { type: 'leave' };
 
 export type FromWorker =
   | { type: 'ready'; properties: Property[] }
