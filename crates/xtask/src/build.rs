@@ -1,4 +1,5 @@
-//! Builds the wasm into pkg/ and the page into web/dist, each only when something it is made from has changed.
+//! Builds the wasm into pkg/, the page into web/dist and the rest of the npm package into pkg/, each only when
+//! something it is made from has changed.
 
 use crate::process::{self, Outcome};
 use crate::setup::{self, WasmTools};
@@ -92,7 +93,8 @@ pub fn all(tree: &Tree) -> Outcome<()> {
     setup::wasm_target(tree)?;
     setup::npm_packages(tree)?;
     wasm(tree)?;
-    page(tree)
+    page(tree)?;
+    package(tree)
 }
 
 /// What the wasm is made from.
@@ -114,15 +116,22 @@ fn wasm_inputs(tree: &Tree) -> Outcome<u64> {
     Ok(sources ^ tree::text_fingerprint(&compiler))
 }
 
-fn wasm(tree: &Tree) -> Outcome<()> {
-    let inputs = wasm_inputs(tree)?;
-    let mut outputs = vec![tree.at("pkg/package.json")];
+/// Everything that wasm-pack makes and something is built from.
+fn engine_files() -> Vec<String> {
+    let mut files = Vec::new();
     for Engine { name, .. } in ENGINES {
-        outputs.push(tree.at(&format!("pkg/{name}.js")));
+        files.push(format!("pkg/{name}.js"));
+        files.push(format!("pkg/{name}.d.ts"));
         for Build { suffix, .. } in BUILDS {
-            outputs.push(tree.at(&format!("pkg/{name}{suffix}.wasm")));
+            files.push(format!("pkg/{name}{suffix}.wasm"));
         }
     }
+    files
+}
+
+fn wasm(tree: &Tree) -> Outcome<()> {
+    let inputs = wasm_inputs(tree)?;
+    let outputs: Vec<PathBuf> = engine_files().iter().map(|file| tree.at(file)).collect();
     if tree.is_current("wasm", inputs, &outputs) {
         println!("wasm: unchanged");
         return Ok(());
@@ -222,7 +231,26 @@ fn optimise(
 
 /// The page itself, on the wasm in pkg/.
 fn page(tree: &Tree) -> Outcome<()> {
-    vite(tree, "page", "build", "web/dist", &["web", "pkg"])
+    let engines = engine_files();
+    let mut sources = vec!["web"];
+    sources.extend(engines.iter().map(String::as_str));
+    vite(tree, "page", "build", "web/dist", &sources)
+}
+
+/// What wasm-pack cannot write of the npm package.
+fn package(tree: &Tree) -> Outcome<()> {
+    let mut sources: Vec<PathBuf> = engine_files().iter().map(|file| tree.at(file)).collect();
+    sources
+        .extend(["web", "Cargo.toml", "LICENSE-MIT", "LICENSE-APACHE"].map(|path| tree.at(path)));
+    let inputs = tree::fingerprint(&sources, &["node_modules", "dist", "dist-gallery"])?;
+    let outputs = ["pkg/lib", "pkg/package.json"].map(|path| tree.at(path));
+    if tree.is_current("package", inputs, &outputs) {
+        println!("package: unchanged");
+        return Ok(());
+    }
+    println!("package: writing what wasm-pack does not write of pkg/");
+    process::run(process::in_directory("node", &tree.at("web")).arg("build/package.js"))?;
+    tree.stamp("package", inputs, &outputs)
 }
 
 /// The page on a test double of the engine, for browser tests that are about the page alone.

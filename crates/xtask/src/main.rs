@@ -24,7 +24,7 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   serve [--port N] [--no-open]   set up, build the wasm and the page, and serve it
-  test [STAGE...] [FILTER...]    run every test there is, or some: native, gpu, wasm, browser
+  test [STAGE...] [FILTER...]    run every test there is, or some: native, gpu, wasm, browser, package
   check                          format, lints, types, licences and advisories, size budget
   new exhibit SLUG               the two files of an exhibit, which pass the suite as they are
   size                           gzipped size of the wasm and of the first load, against its budget

@@ -21,13 +21,16 @@ enum Stage {
     Wasm,
     /// The page in Chromium, by Playwright.
     Browser,
+    /// The packed npm package in Node, in Vite, and in pages without a bundler.
+    Package,
 }
 
-const STAGES: [(&str, Stage); 4] = [
+const STAGES: [(&str, Stage); 5] = [
     ("native", Stage::Native),
     ("gpu", Stage::Gpu),
     ("wasm", Stage::Wasm),
     ("browser", Stage::Browser),
+    ("package", Stage::Package),
 ];
 
 /// What was asked for: the stages in their order, and parts of test names.
@@ -40,7 +43,7 @@ struct Choice {
 fn choose(arguments: &[String]) -> Outcome<Choice> {
     if let Some(option) = arguments.iter().find(|word| word.starts_with('-')) {
         return Err(format!(
-            "test does not know `{option}`: it takes stages (native, gpu, wasm, browser) and parts of test names"
+            "test does not know `{option}`: it takes stages (native, gpu, wasm, browser, package) and parts of test names"
         ));
     }
     let named = |name: &str| arguments.iter().any(|word| word == name);
@@ -136,8 +139,10 @@ impl<'a> Bench<'a> {
         } else {
             None
         };
-        if has(Stage::Browser) {
+        if has(Stage::Browser) || has(Stage::Package) {
             build::all(tree)?;
+        }
+        if has(Stage::Browser) {
             build::gallery(tree)?;
         }
         Ok(Self {
@@ -159,7 +164,8 @@ impl<'a> Bench<'a> {
                 let gpu = self.wasm("gpu", plain)?;
                 Ok(cpu + relaxed_cpu + gpu)
             }
-            Stage::Browser => self.browser(),
+            Stage::Browser => self.playwright("tests/browser/playwright.config.ts"),
+            Stage::Package => self.playwright("tests/package/playwright.config.ts"),
         }
     }
 
@@ -223,7 +229,7 @@ impl<'a> Bench<'a> {
         )
     }
 
-    fn browser(&self) -> Outcome<Counts> {
+    fn playwright(&self, config: &str) -> Outcome<Counts> {
         let web = self.tree.at("web");
         let report = self.tree.at("target/xtask/playwright.json");
         tree::write(&report, "")?;
@@ -231,7 +237,7 @@ impl<'a> Bench<'a> {
         playwright.env("LINEARIUM_PORT", process::free_ports()?.to_string());
         playwright
             .args(["test", "--config"])
-            .arg(self.tree.at("tests/browser/playwright.config.ts"));
+            .arg(self.tree.at(config));
         playwright.args(["--reporter", "list,json"]);
         playwright
             .arg("--output")

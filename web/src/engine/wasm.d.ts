@@ -3,14 +3,16 @@ declare module '#first' {
   import type { Lab as Verbs, Property } from './protocol.ts';
   export const Lab: { new (): Verbs; properties(): Property[] };
   export default function init(options?: {
-    module_or_path?: WebAssembly.Module | string | URL;
+    module_or_path?: WebAssembly.Module | string | URL | BufferSource;
   }): Promise<unknown>;
 }
 /** The complete engine: the GPU and every mixer. */
 declare module '#complete' {
   import type { CompleteLab, Exhibit, Property } from './protocol.ts';
   export const Lab: { new (): CompleteLab; properties(): Property[]; exhibits(): Exhibit[] };
-  export default function init(options?: { module_or_path?: URL }): Promise<unknown>;
+  export default function init(options?: {
+    module_or_path?: URL | BufferSource | WebAssembly.Module;
+  }): Promise<unknown>;
 }
 /** Addresses of the wasm files: for every browser, and for those with relaxed SIMD. */
 declare module '#first-url' {

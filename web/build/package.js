@@ -1,0 +1,98 @@
+/**
+ * What wasm-pack cannot write of the npm package in pkg/: the typed modules around its verbs, and the
+ * package.json with `exports`. Run in web/ when the engines are built.
+ */
+import { execFileSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath, URL } from 'node:url';
+
+const web = fileURLToPath(new URL('..', import.meta.url));
+const root = join(web, '..');
+const pkg = join(root, 'pkg');
+const lib = join(pkg, 'lib');
+
+/** What stands behind the names by which the page's sources know the engines. */
+const ENGINES = { '#first': 'linearium_first.js', '#complete': 'linearium.js' };
+const WASM = {
+  '#first-url': 'linearium_first_bg.wasm',
+  '#first-relaxed-url': 'linearium_first_relaxed_bg.wasm',
+  '#complete-url': 'linearium_bg.wasm',
+  '#complete-relaxed-url': 'linearium_relaxed_bg.wasm',
+};
+const addressFile = (name) => join(lib, 'addresses', `${name.slice(1).replace('-url', '')}.js`);
+
+/** A module that can be loaded as it is, by whatever loads modules, knows others by relative names alone. */
+function relativeNames(file) {
+  const to = (target) => {
+    const name = relative(dirname(file), target);
+    return name.startsWith('.') ? name : `./${name}`;
+  };
+  const source = readFileSync(file, 'utf8');
+  const named = source
+    .replaceAll(/(['"])(#[a-z-]+)\1/g, (whole, quote, name) => {
+      const target =
+        name in ENGINES ? join(pkg, ENGINES[name]) : name in WASM ? addressFile(name) : undefined;
+      if (!target) throw new Error(`${file} imports ${name}, which the package does not know`);
+      return `${quote}${to(target)}${quote}`;
+    })
+    .replaceAll(/(['"])(\.{1,2}\/[^'"\n]+)\.ts\1/g, '$1$2.js$1');
+  if (named !== source) writeFileSync(file, named);
+}
+
+function modules() {
+  rmSync(lib, { recursive: true, force: true });
+  const tsc = join(web, 'node_modules/typescript/bin/tsc');
+  execFileSync('node', [tsc, '-p', 'tsconfig.package.json'], { cwd: web, stdio: 'inherit' });
+  for (const entry of readdirSync(lib, { recursive: true, withFileTypes: true }))
+    if (entry.isFile()) relativeNames(join(entry.parentPath, entry.name));
+  mkdirSync(join(lib, 'addresses'));
+  for (const [name, file] of Object.entries(WASM))
+    writeFileSync(addressFile(name), `export default new URL('../../${file}', import.meta.url).href;\n`);
+}
+
+function manifest() {
+  const version = /^\[workspace\.package\]\nversion = "([^"]+)"$/m.exec(
+    readFileSync(join(root, 'Cargo.toml'), 'utf8'),
+  )?.[1];
+  if (!version) throw new Error('Cargo.toml has no version of the workspace');
+  const module = (types, code, more = {}) => ({ types, ...more, default: code });
+  return {
+    name: 'linearium',
+    version,
+    description:
+      'A laboratory for linear-time sequence mixers: what a recurrent language model remembers as its context grows',
+    keywords: [
+      'mamba',
+      'state space model',
+      'linear attention',
+      'rwkv',
+      'interpretability',
+      'wasm',
+      'webgpu',
+    ],
+    license: 'MIT OR Apache-2.0',
+    type: 'module',
+    sideEffects: ['./lib/engine/worker.js'],
+    engines: { node: '>=20' },
+    main: './lib/package/index.js',
+    types: './lib/package/index.d.ts',
+    exports: {
+      '.': module('./lib/package/index.d.ts', './lib/package/index.js', {
+        node: './lib/package/index.node.js',
+      }),
+      './core': module('./lib/package/core.d.ts', './lib/package/core.js'),
+      './worker': module('./lib/engine/protocol.d.ts', './lib/engine/worker.js'),
+      './wasm': './linearium_bg.wasm',
+      './package.json': './package.json',
+    },
+    files: ['lib', '*.js', '*.wasm', '*.d.ts', 'LICENSE-MIT', 'LICENSE-APACHE'],
+  };
+}
+
+modules();
+for (const licence of ['LICENSE-MIT', 'LICENSE-APACHE'])
+  copyFileSync(join(root, licence), join(pkg, licence));
+writeFileSync(join(pkg, 'package.json'), `${JSON.stringify(manifest(), null, 2)}\n`);
+// wasm-pack tells git and npm to leave everything here out.
+rmSync(join(pkg, '.gitignore'), { force: true });
