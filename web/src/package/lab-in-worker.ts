@@ -28,10 +28,11 @@ type Message<T extends FromWorker['type']> = Extract<FromWorker, { type: T }>;
 
 /** A worker from another origin is refused: one of this origin imports it. */
 export function openWorker(): Worker {
-  const address = new URL('../engine/worker.ts', import.meta.url);
-  // Written out as bundlers know it.
-  if (address.origin === globalThis.location.origin)
+  // Written out as bundlers know it, and otherwise so that they do not take it for a file to inline.
+  const home = import.meta.url;
+  if (new URL(home).origin === globalThis.location.origin)
     return new Worker(new URL('../engine/worker.ts', import.meta.url), { type: 'module' });
+  const address = new URL('../engine/worker.ts', home);
   const source = new Blob([`import ${JSON.stringify(address.href)};`], { type: 'text/javascript' });
   const own = URL.createObjectURL(source);
   try {
