@@ -51,6 +51,8 @@ export class LabInWorker implements Lab {
   private busy = false;
   /** The engine trapped, or the lab was closed. */
   private ended: Error | undefined;
+  /** The seat of this lab in the worker. */
+  private readonly port: MessagePort;
   private readonly given = new Set<string>();
   private readonly listeners = new Set<{ hear(message: FromWorker): void; fail(error: Error): void }>();
 
@@ -58,7 +60,10 @@ export class LabInWorker implements Lab {
     private readonly worker: Worker,
     private readonly files: FileSource | undefined,
   ) {
-    worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
+    const { port1, port2 } = new MessageChannel();
+    this.port = port1;
+    worker.postMessage({ type: 'sit' }, [port2]);
+    port1.onmessage = ({ data }: MessageEvent<FromWorker>) => {
       if (data.type === 'trap') this.end(new Error(data.sentence));
       else for (const listener of [...this.listeners]) listener.hear(data);
     };
@@ -161,6 +166,7 @@ export class LabInWorker implements Lab {
   private end(error: Error): void {
     this.ended ??= error;
     this.worker.terminate();
+    this.port.close();
     for (const listener of [...this.listeners]) listener.fail(error);
   }
 
@@ -177,7 +183,7 @@ export class LabInWorker implements Lab {
   }
 
   private send(message: ToWorker): void {
-    this.worker.postMessage(message);
+    this.port.postMessage(message);
   }
 
   /** Hears every message until it is done or stopped; what ends the lab or the signal ends it too. */
