@@ -9,7 +9,7 @@ const TEXT = 'The state of a recurrent model is all that it remembers. '.repeat(
 test('what publint and “are the types wrong” look for is not there', () => {
   run('node', [tool('publint/src/cli.js'), '--strict', 'linearium.tgz']);
   const attw = [tool('@arethetypeswrong/cli/dist/index.js'), 'linearium.tgz', '--profile', 'esm-only'];
-  run('node', [...attw, '--no-color', '--exclude-entrypoints', './wasm']);
+  run('node', [...attw, '--no-color', '--exclude-entrypoints', './wasm', './custom-elements.json']);
 });
 
 test('the tarball has what its exports name, and nothing of the sources', () => {
@@ -44,10 +44,12 @@ test('every example compiles strictly, as Node and as a bundler resolve it', () 
     `import { openLab, openLabInWorker, type Lab, type Panel, type Result } from 'linearium';
 import type { ToWorker } from 'linearium/worker';
 import { init, Lab as Verbs } from 'linearium/core';
+import type { LineariumElement } from 'linearium/elements';
 export const lab: Promise<Lab> = openLab({ engine: 'first' });
 export const other: Promise<Lab> = openLabInWorker({ gpu: true });
 export const first = (result: Result): Panel | undefined => result.panels['decay'];
 export const verbs: () => Promise<string | undefined> = async () => (await init(), new Verbs().panel('state')?.title);
+export const element = (): LineariumElement => document.createElement('linearium-lab');
 export const start: ToWorker = { type: 'ping' };
 // @ts-expect-error there is no such engine
 void openLab({ engine: 'second' });
@@ -243,6 +245,50 @@ test('the example of the page runs as it stands', async ({ page }) => {
   await page.goto(`${site.url}index.html`);
   await expect(page.locator('#answer')).toHaveText(/SSD.*: .*decay/, { timeout: 30_000 });
   site.close();
+});
+
+test('the elements draw from a folder of another origin, and are what their manifest says', async ({
+  page,
+}) => {
+  const cdn = await serveFolder(installed, { path: '/npm/linearium@0/', cors: true });
+  writeFileSync(
+    join(consumer, 'elements.html'),
+    `<!doctype html><meta charset="utf-8" /><script type="module" src="${cdn.url}elements/linearium.js"></script>
+<linearium-lab context="128" input="noise" lock="context" backend="cpu"></linearium-lab>`,
+  );
+  const site = await serveFolder(consumer);
+  const elsewhere: string[] = [];
+  page.on('request', (request) => {
+    if (![site.url, cdn.url, 'blob:', 'data:'].some((start) => request.url().startsWith(start)))
+      elsewhere.push(request.url());
+  });
+  await page.goto(`${site.url}elements.html`);
+  const result = await page.evaluate(async () => {
+    await customElements.whenDefined('linearium-lab');
+    const lab = document.querySelector('linearium-lab') as unknown as {
+      result(): Promise<{ query: string; panels: { id: string }[] }>;
+    };
+    const { query, panels } = await lab.result();
+    return { query, panels: panels.map(({ id }) => id).sort() };
+  });
+  expect(result.panels).toEqual(['cost', 'decay', 'receptive-field', 'state']);
+  expect(result.query).toContain('context=128');
+  expect(elsewhere).toEqual([]);
+  const manifest = JSON.parse(readFileSync(join(installed, 'custom-elements.json'), 'utf8')) as {
+    modules: { declarations: { name: string; tagName: string; attributes: { name: string }[] }[] }[];
+  };
+  for (const { name, tagName, attributes } of manifest.modules[0]!.declarations) {
+    const found = await page.evaluate(
+      ([tag]) => customElements.get(tag!)?.name !== undefined && 'result' in document.createElement(tag!),
+      [tagName],
+    );
+    expect(found, name).toBe(true);
+    expect(attributes.map((attribute) => attribute.name)).toContain(
+      tagName === 'linearium-lab' ? 'context' : 'name',
+    );
+  }
+  site.close();
+  cdn.close();
 });
 
 test('from a folder of another origin, as a CDN serves it', async ({ page }) => {

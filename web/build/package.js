@@ -3,9 +3,9 @@
  * package.json with `exports`. Run in web/ when the engines are built.
  */
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
-import { fileURLToPath, URL } from 'node:url';
+import { fileURLToPath, pathToFileURL, URL } from 'node:url';
 
 const web = fileURLToPath(new URL('..', import.meta.url));
 const root = join(web, '..');
@@ -73,7 +73,8 @@ function manifest() {
     ],
     license: 'MIT OR Apache-2.0',
     type: 'module',
-    sideEffects: ['./lib/engine/worker.js'],
+    sideEffects: ['./lib/engine/worker.js', './elements/**'],
+    customElements: 'custom-elements.json',
     engines: { node: '>=20' },
     main: './lib/package/index.js',
     types: './lib/package/index.d.ts',
@@ -83,14 +84,103 @@ function manifest() {
       }),
       './core': module('./lib/package/core.d.ts', './lib/package/core.js'),
       './worker': module('./lib/engine/protocol.d.ts', './lib/engine/worker.js'),
+      './elements': module('./lib/package/elements.d.ts', './elements/linearium.js'),
+      './custom-elements.json': './custom-elements.json',
       './wasm': './linearium_bg.wasm',
       './package.json': './package.json',
     },
-    files: ['lib', '*.js', '*.wasm', '*.d.ts', 'LICENSE-MIT', 'LICENSE-APACHE'],
+    files: [
+      'lib',
+      'elements',
+      'custom-elements.json',
+      '*.js',
+      '*.wasm',
+      '*.d.ts',
+      'LICENSE-MIT',
+      'LICENSE-APACHE',
+    ],
   };
 }
 
+/** The page's folder without its pages: the script of the elements, what it loads, and the checkpoints. */
+function elements() {
+  const folder = join(pkg, 'elements');
+  rmSync(folder, { recursive: true, force: true });
+  cpSync(join(web, 'dist'), folder, { recursive: true, filter: (name) => !name.endsWith('.html') });
+}
+
+/** https://github.com/webcomponents/custom-elements-manifest: the attributes are what the engine declares. */
+async function customElements() {
+  const engine = await import(pathToFileURL(join(pkg, 'linearium.js')).href);
+  engine.initSync({ module: readFileSync(join(pkg, 'linearium_bg.wasm')) });
+  const text = { text: 'string' };
+  const shared = [
+    { name: 'hide', type: text, description: 'Controls and parts to leave out, by id.' },
+    { name: 'lock', type: text, description: 'Controls that cannot be changed; `all` fixes every one.' },
+    { name: 'range', type: text, description: 'Narrower bounds of controls.' },
+    { name: 'theme', type: { text: "'auto' | 'light' | 'dark'" }, default: "'auto'" },
+    { name: 'task', type: text, description: 'An assignment, as its link carries it.' },
+  ];
+  const own = (properties) =>
+    properties.flatMap((property) => [
+      { name: property.id, type: typeOf(property), default: property.default, description: property.help },
+      ...(property.comparable
+        ? [{ name: `b.${property.id}`, type: typeOf(property), description: `${property.label} of run B.` }]
+        : []),
+    ]);
+  const typeOf = ({ type, choices }) => ({
+    text: choices ? choices.map(({ id }) => `'${id}'`).join(' | ') : type === 'text' ? 'string' : 'number',
+  });
+  const events = ['ready', 'change', 'error'].map((name) => ({
+    name: `linearium-${name}`,
+    type: { text: 'CustomEvent' },
+  }));
+  const parts = ['controls', 'panel', 'assignment'];
+  const members = [
+    { kind: 'field', name: 'query', type: text, description: 'The state as the query of a link.' },
+    { kind: 'field', name: 'state', type: { text: 'Record<string, string>' } },
+    { kind: 'field', name: 'permalink', type: text, readonly: true },
+    { kind: 'method', name: 'result', return: { type: { text: 'Promise<ElementResult>' } } },
+  ];
+  const element = (name, tagName, description, attributes, cssParts) => ({
+    kind: 'class',
+    customElement: true,
+    superclass: { name: 'LitElement', package: 'lit' },
+    name,
+    tagName,
+    description,
+    attributes: [...attributes, ...shared],
+    members,
+    events,
+    cssParts: cssParts.map((part) => ({ name: part })),
+  });
+  const exhibits = engine.Lab.exhibits();
+  const controls = new Map(
+    exhibits.flatMap(({ controls: all }) => all.map((control) => [control.id, control])),
+  );
+  const names = { text: exhibits.map(({ slug }) => `'${slug}'`).join(' | ') };
+  const declarations = [
+    element('LineariumLab', 'linearium-lab', 'The lab.', own(engine.Lab.properties()), parts),
+    element(
+      'LineariumExhibit',
+      'linearium-exhibit',
+      'A paper that runs.',
+      [{ name: 'name', type: names, description: 'Slug of the exhibit.' }, ...own([...controls.values()])],
+      [...parts, 'title'],
+    ),
+  ];
+  const path = 'elements/linearium.js';
+  const exported = declarations.flatMap(({ name, tagName }) => [
+    { kind: 'js', name, declaration: { name, module: path } },
+    { kind: 'custom-element-definition', name: tagName, declaration: { name, module: path } },
+  ]);
+  const modules = [{ kind: 'javascript-module', path, declarations, exports: exported }];
+  return { schemaVersion: '1.0.0', modules };
+}
+
 modules();
+elements();
+writeFileSync(join(pkg, 'custom-elements.json'), `${JSON.stringify(await customElements(), null, 1)}\n`);
 for (const licence of ['LICENSE-MIT', 'LICENSE-APACHE'])
   copyFileSync(join(root, licence), join(pkg, licence));
 writeFileSync(join(pkg, 'package.json'), `${JSON.stringify(manifest(), null, 2)}\n`);

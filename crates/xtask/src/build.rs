@@ -243,7 +243,7 @@ fn package(tree: &Tree) -> Outcome<()> {
     sources
         .extend(["web", "Cargo.toml", "LICENSE-MIT", "LICENSE-APACHE"].map(|path| tree.at(path)));
     let inputs = tree::fingerprint(&sources, &["node_modules", "dist", "dist-gallery"])?;
-    let outputs = ["pkg/lib", "pkg/package.json"].map(|path| tree.at(path));
+    let outputs = ["pkg/lib", "pkg/elements", "pkg/package.json"].map(|path| tree.at(path));
     if tree.is_current("package", inputs, &outputs) {
         println!("package: unchanged");
         return Ok(());
