@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { defineConfig } from 'vite';
 import { content } from './build/content.ts';
 import { engineFiles, exhibits, preloadWasm, properties } from './build/engine.ts';
+import { offline } from './build/offline.ts';
 
 const root = fileURLToPath(new URL('.', import.meta.url)).replace(/\/$/, '');
 
@@ -21,6 +22,7 @@ export default defineConfig(({ mode }) => {
       properties(root, gallery),
       exhibits(root, gallery),
       preloadWasm(),
+      offline(root, gallery),
     ],
     resolve: {
       alias: [

@@ -51,6 +51,8 @@ export default defineConfig({
   use: {
     browserName: 'chromium',
     trace: 'retain-on-failure',
+    // Each test would keep all files of the page; only the tests of it let it.
+    serviceWorkers: 'block',
     viewport: { width: 1280, height: 900 },
   },
   projects: measuring
@@ -81,7 +83,7 @@ export default defineConfig({
               {
                 name: 'webgpu',
                 testDir: './lab',
-                testIgnore: /no-adapter|endurance/,
+                testIgnore: /no-adapter|endurance|offline/,
                 timeout: 180_000,
                 use: {
                   baseURL: LAB,

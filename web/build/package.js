@@ -106,7 +106,10 @@ function manifest() {
 function elements() {
   const folder = join(pkg, 'elements');
   rmSync(folder, { recursive: true, force: true });
-  cpSync(join(web, 'dist'), folder, { recursive: true, filter: (name) => !name.endsWith('.html') });
+  cpSync(join(web, 'dist'), folder, {
+    recursive: true,
+    filter: (name) => !/(\.html|\.webmanifest|service-worker\.js)$/.test(name),
+  });
 }
 
 /** https://github.com/webcomponents/custom-elements-manifest: the attributes are what the engine declares. */
