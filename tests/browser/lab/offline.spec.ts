@@ -46,6 +46,7 @@ async function drawn(page: Page, name: string): Promise<void> {
     'mixers.html': 'linearium-mixers table tbody tr',
     'exhibits.html': 'linearium-exhibits a[href*="exhibit="]',
     'embed.html': 'lin-panel lin-view',
+    'prune.html': 'linearium-prune lin-view',
   }[name];
   expect(element, `this test knows what ${name} draws`).toBeDefined();
   await expect(page.locator(element!).first()).toBeVisible({ timeout: 60_000 });
@@ -171,21 +172,4 @@ test('it can be installed', async ({ context, page }) => {
     }, src);
     expect(size, src).toBeGreaterThan(0);
   }
-});
-
-test('in a frame without an origin, where storage throws, the page goes on', async ({ page }) => {
-  await page.goto(`${site.url}icon.svg`);
-  writeFileSync(
-    join(folder, 'host.html'),
-    `<!doctype html><iframe sandbox="allow-scripts" width="900" height="700" src="./embed.html?context=128&amp;input=noise&amp;model=random-ssd"></iframe>`,
-  );
-  site.close();
-  site = await serveFolder(folder, { path: PATH, cors: true });
-  await page.goto(`${site.url}host.html`);
-  const complaints: string[] = [];
-  page.on('pageerror', (error) => complaints.push(error.message));
-  await expect(page.frameLocator('iframe').locator('lin-panel lin-view').first()).toBeVisible({
-    timeout: 60_000,
-  });
-  expect(complaints).toEqual([]);
 });
