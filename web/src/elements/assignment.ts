@@ -135,6 +135,7 @@ function ofView(panel: string, view: View): Quantity[] {
     case 'lines':
       return view.series.flatMap((s, i) => reduced(`${path}/${i}`, `${view.title}, ${s.label}`, s.y));
     case 'heatmap':
+    case 'patches':
     case 'tokens':
       return reduced(path, view.title, view.values);
     case 'table':

@@ -30,12 +30,12 @@ pub static EXHIBIT: Exhibit = Exhibit {
     slug: "top_vim",
     title: "ToP-ViM",
     see: "The same patches are kept, and three different memories: what a scan forgets in the gaps that dropped patches leave.",
-    paper: Paper {
+    paper: Some(Paper {
         arxiv: "2409.18962",
         year: 2024,
         authors: "Zhan et al.",
         title: "Exploring Token Pruning in Vision State Space Models",
-    },
+    }),
     controls: &[
         control(
             "background",
