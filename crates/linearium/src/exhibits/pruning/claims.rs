@@ -84,7 +84,12 @@ pub static CLAIMS: [Claim; 5] = [
             Box::pin(async move {
                 let clip = read(bench, "activation_clip", Meaning::default(), SCENES).await?;
                 let chance = read(bench, "random", Meaning::default(), SCENES).await?;
-                Ok(difference("the clipped score", clip.right, "a random one", chance.right))
+                Ok(difference(
+                    "the clipped score",
+                    clip.right,
+                    "a random one",
+                    chance.right,
+                ))
             })
         },
     },
@@ -108,7 +113,12 @@ pub static CLAIMS: [Claim; 5] = [
                 };
                 let decay = read(bench, "activation_clip", gap, SCENES).await?;
                 let gather = read(bench, "activation_clip", Meaning::default(), SCENES).await?;
-                Ok(difference("decay-default", decay.right, "gather", gather.right))
+                Ok(difference(
+                    "decay-default",
+                    decay.right,
+                    "gather",
+                    gather.right,
+                ))
             })
         },
     },
@@ -143,7 +153,12 @@ struct Read {
     operations: f64,
 }
 
-async fn read(bench: &Bench<'_>, score: &str, meaning: Meaning, scenes: usize) -> Result<Read, String> {
+async fn read(
+    bench: &Bench<'_>,
+    score: &str,
+    meaning: Meaning,
+    scenes: usize,
+) -> Result<Read, String> {
     let backbone = bench.classifier("digits-vim")?;
     let pruned = Pruned {
         which: Which::Scored {

@@ -119,7 +119,11 @@ pub async fn all_modes(settings: &Settings, bench: &Bench<'_>) -> Result<Shown, 
         x_is_position: true,
         ..Lines::default()
     };
-    out.view("signals", "What is read at both ends", Drawing::Lines(lines));
+    out.view(
+        "signals",
+        "What is read at both ends",
+        Drawing::Lines(lines),
+    );
     let rows = known.iter().map(|(share, errors)| {
         let cells = errors.iter().map(|e| Cell::Number(*e));
         [Cell::Number(*share)].into_iter().chain(cells).collect()

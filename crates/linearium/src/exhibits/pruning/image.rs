@@ -38,7 +38,13 @@ fn keep_of(backbone: &Backbone, share: f64) -> Keep {
     }
 }
 
-fn pruned(backbone: &Backbone, way: Way, at: &[usize], share: f64, seed: u64) -> Result<Pruned, String> {
+fn pruned(
+    backbone: &Backbone,
+    way: Way,
+    at: &[usize],
+    share: f64,
+    seed: u64,
+) -> Result<Pruned, String> {
     let keep = keep_of(backbone, share);
     let steps = at.iter().map(|&layer| Step { layer, keep }).collect();
     Ok(Pruned {
@@ -163,7 +169,12 @@ pub async fn one(settings: &Settings, bench: &Bench<'_>) -> Result<Shown, String
     ];
     if let Some(label) = label {
         let loss = [-before[label].ln(), -after[label].ln()];
-        rows.push(pair(&format!("loss of the digit shown, {label}"), loss[0], loss[1], "nats"));
+        rows.push(pair(
+            &format!("loss of the digit shown, {label}"),
+            loss[0],
+            loss[1],
+            "nats",
+        ));
         out.value("loss", loss[0]);
         out.value("loss_pruned", loss[1]);
     }
@@ -181,9 +192,8 @@ pub async fn one(settings: &Settings, bench: &Bench<'_>) -> Result<Shown, String
         Drawing::Table(table(&["What", "Unpruned", "Pruned", "Unit"], rows)),
     );
     let steps = scored.steps.kept.iter();
-    let rows = steps.map(|(block, kept)| {
-        vec![Cell::Number(*block as f64), Cell::Number(kept.len() as f64)]
-    });
+    let rows = steps
+        .map(|(block, kept)| vec![Cell::Number(*block as f64), Cell::Number(kept.len() as f64)]);
     out.view(
         "steps",
         "What each pruning leaves",
@@ -224,7 +234,12 @@ fn veiled(backbone: &Backbone, image: &Grey, steps: &Steps) -> Patches {
     Patches {
         width: backbone.side,
         height: backbone.side,
-        pixels: image.square(backbone.side).pixels().iter().map(|&p| p.into()).collect(),
+        pixels: image
+            .square(backbone.side)
+            .pixels()
+            .iter()
+            .map(|&p| p.into())
+            .collect(),
         columns: grid.width,
         rows: grid.height,
         values: (0..grid.tokens()).map(stage).collect(),
@@ -292,7 +307,11 @@ struct Many<'a> {
     idle: &'static str,
 }
 
-async fn measure_many(settings: &Settings, bench: &Bench<'_>, many: Many<'_>) -> Result<Shown, String> {
+async fn measure_many(
+    settings: &Settings,
+    bench: &Bench<'_>,
+    many: Many<'_>,
+) -> Result<Shown, String> {
     let backbone = bench.classifier(settings.get("classifier"))?;
     let at = layers(settings, backbone.blocks.len(), 1);
     let seed = settings.integer("seed") as u64;
@@ -384,7 +403,13 @@ async fn measure_many(settings: &Settings, bench: &Bench<'_>, many: Many<'_>) ->
         ..Shown::default()
     };
     let labels: Vec<&str> = many.ways.iter().map(|(label, ..)| &**label).collect();
-    draw(&mut out, &points, &labels, many.chosen, ("loss of the digit shown", "nats"));
+    draw(
+        &mut out,
+        &points,
+        &labels,
+        many.chosen,
+        ("loss of the digit shown", "nats"),
+    );
     out.view(
         "all",
         "Every measurement, on the first scenes of the test set",
@@ -404,7 +429,10 @@ async fn measure_many(settings: &Settings, bench: &Bench<'_>, many: Many<'_>) ->
     out.value("loss", whole[0]);
     out.value("time", whole[2]);
     out.idle("keep", "several keep ratios are measured at once");
-    out.idle("picture", "scenes of the test set are read, on both backgrounds");
+    out.idle(
+        "picture",
+        "scenes of the test set are read, on both backgrounds",
+    );
     out.idle("scene", "scenes of the test set are read");
     out.idle(many.idle, "all of them are measured");
     out.summary = format!(
@@ -455,7 +483,11 @@ pub async fn all_modes(settings: &Settings, bench: &Bench<'_>) -> Result<Shown, 
             if backbone.check(meaning).is_err() {
                 continue;
             }
-            let what = if as_released { "as released" } else { mode.id() };
+            let what = if as_released {
+                "as released"
+            } else {
+                mode.id()
+            };
             let label = format!("{what}, {}", background.id());
             ways.push((label, Way { score, meaning }, Some(background)));
         }

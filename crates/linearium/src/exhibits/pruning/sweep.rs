@@ -49,7 +49,9 @@ impl<'a> Sweep<'a> {
                 break;
             }
         }
-        let done = all.iter().filter(|point| self.known(&name(point)).is_some());
+        let done = all
+            .iter()
+            .filter(|point| self.known(&name(point)).is_some());
         Ok(done.count())
     }
 }

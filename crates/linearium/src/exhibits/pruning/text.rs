@@ -256,7 +256,13 @@ pub async fn one(settings: &Settings, bench: &Bench<'_>) -> Result<Shown, String
         );
     }
     let parts = compared.split.unwrap_or_default();
-    let known = |x: f64| Cell::Number(if compared.split.is_some() { x } else { f64::NAN });
+    let known = |x: f64| {
+        Cell::Number(if compared.split.is_some() {
+            x
+        } else {
+            f64::NAN
+        })
+    };
     let row = |what: &str, where_from: &str, cell| vec![word(what), word(where_from), cell];
     let rows = vec![
         row(
@@ -283,7 +289,10 @@ pub async fn one(settings: &Settings, bench: &Bench<'_>) -> Result<Shown, String
     out.view(
         "error",
         "Error of the kept logits against the unpruned run, split",
-        Drawing::Table(table(&["Part", "Where it comes from", "RMS over RMS"], rows)),
+        Drawing::Table(table(
+            &["Part", "Where it comes from", "RMS over RMS"],
+            rows,
+        )),
     );
     let mut rows = vec![
         pair("tokens at the head", t as f64, count as f64, "tokens"),
@@ -320,8 +329,16 @@ pub async fn one(settings: &Settings, bench: &Bench<'_>) -> Result<Shown, String
         "Without and with pruning",
         Drawing::Table(table(&["What", "Unpruned", "Pruned", "Unit"], rows)),
     );
-    let told: Vec<&str> = kept.warnings.iter().chain(&compared.notes).map(|s| &**s).collect();
-    let told = told.iter().map(|s| format!(" Note: {s}.")).collect::<String>();
+    let told: Vec<&str> = kept
+        .warnings
+        .iter()
+        .chain(&compared.notes)
+        .map(|s| &**s)
+        .collect();
+    let told = told
+        .iter()
+        .map(|s| format!(" Note: {s}."))
+        .collect::<String>();
     let recall = match study.asks {
         true => format!(
             " Of the 5 digits of the passkey {} are found, {} with pruning.",
