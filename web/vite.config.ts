@@ -11,9 +11,7 @@ const root = fileURLToPath(new URL('.', import.meta.url)).replace(/\/$/, '');
 export default defineConfig(({ mode }) => {
   const gallery = mode === 'gallery';
   const engine = engineFiles(root, gallery);
-  const pages = gallery
-    ? ['index', 'gallery']
-    : ['index', 'mixers', 'exhibits', 'prune', 'embed'];
+  const pages = gallery ? ['index', 'gallery'] : ['index', 'mixers', 'exhibits', 'prune', 'embed'];
   return {
     root,
     base: './',

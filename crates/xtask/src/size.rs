@@ -153,7 +153,8 @@ fn reachable(
     let mut found = BTreeSet::from([index.to_path_buf()]);
     let mut open = vec![index.to_path_buf()];
     while let Some(file) = open.pop() {
-        if is_wasm(&file) {
+        // What a service worker keeps for later visits is fetched when the page has loaded.
+        if is_wasm(&file) || file.ends_with("service-worker.js") {
             continue;
         }
         let text = tree::read(&file)?;
@@ -248,7 +249,11 @@ mod tests {
                     "assets/main.js",
                     "import{x}from'./part.js';new Worker(new URL(`worker.js`,import.meta.url));const __vite__mapDeps=(i,m=__vite__mapDeps,d=(m.f||(m.f=[\"assets/late.js\"])))=>0;import(`./late.js`)",
                 ),
-                ("assets/part.js", "export const x=1"),
+                (
+                    "assets/part.js",
+                    "export const x=1;navigator.serviceWorker.register(new URL('/service-worker.js',base))",
+                ),
+                ("service-worker.js", "const FILES={'assets/late.js':''}"),
                 (
                     "assets/worker.js",
                     "new URL('/assets/core.wasm',import.meta.url)",
@@ -266,6 +271,7 @@ mod tests {
             "assets/part.js",
             "assets/worker.js",
             "index.html",
+            "service-worker.js",
         ];
         assert_eq!(names(&load.files, &dist), files);
         assert_eq!(names(&load.later, &dist), ["assets/late.js"]);
