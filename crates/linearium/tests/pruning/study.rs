@@ -56,7 +56,7 @@ fn what_is_looked_at_is_what_the_definition_computes() {
         hold("out", seen.out, &want.out.concat(), 3e-5);
         // Memories of MoM have values of their own; attention's may be shared by heads.
         let values = want.value.concat();
-        if seen.v.len() == values.len() && id != "s5" {
+        if id != "mom" && id != "attention" && id != "window_attention" {
             with_values += 1;
             hold("v", seen.v, &values, 1e-5);
         }
@@ -77,6 +77,7 @@ fn chosen(stack: &Rc<Stack>, score: &str, steps: &[(usize, f64)]) -> Vec<(usize,
         schedule: &schedule,
         protect: &Protect::default(),
         seed: 1,
+        draft: None,
     };
     block_on(choose(&open, &tokens(T), &choice)).unwrap().steps
 }
