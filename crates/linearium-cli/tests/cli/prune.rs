@@ -78,7 +78,10 @@ fn a_draft_model_is_asked() {
         assert!(guessed.chars().all(|c| c.is_ascii_graphic() || c == ' '));
         assert!(out["choice_ms"].as_f64().unwrap() > 0.0);
     }
-    assert_eq!(prune("gather", &["--score", "stride"])["draft"], Value::Null);
+    assert_eq!(
+        prune("gather", &["--score", "stride"])["draft"],
+        Value::Null
+    );
     let (model, text) = (model("mamba2-passkey-t128"), heldout());
     let plain = ["prune", "--model", &model, "--text", &text, "--limit", "20"];
     let refused = |more: &[&str], words: &[&str]| fail(2, &[&plain[..], more].concat(), words);

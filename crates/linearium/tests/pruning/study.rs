@@ -227,7 +227,12 @@ fn a_draft_chooses() {
         tapped_layer: Some(1),
         ..Options::default()
     };
-    let arrays = block_on(look(&mut crate::open(&stack, &options, 9).unwrap(), &all, 1)).unwrap();
+    let arrays = block_on(look(
+        &mut crate::open(&stack, &options, 9).unwrap(),
+        &all,
+        1,
+    ))
+    .unwrap();
     let mut seen = arrays.seen(T / 2, 1);
     seen.lookahead = LOOKAHEAD;
     let want = scores::by_id("spec_kv").unwrap().score(&seen).unwrap();
