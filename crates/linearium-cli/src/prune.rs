@@ -9,6 +9,7 @@ use linearium::model::session::{Options, Session};
 use linearium::player::Player;
 use linearium::probes::passkey;
 use linearium::pruning::compare::{Comparison, compare};
+use linearium::pruning::draft;
 use linearium::pruning::look::{Choice, choose};
 use linearium::pruning::schedule::Step;
 use linearium::pruning::timing;
@@ -46,6 +47,11 @@ pub fn flags() -> Vec<Flag> {
             "score",
             &ids(scores::ALL.iter().map(|score| score.id())),
             "What is important. Default: random; of images activation_clip.",
+        ),
+        Flag::new(
+            "draft",
+            "DIR",
+            "For the scores spec_kv and spec_pc: a smaller model that reads the same tokens.",
         ),
         Flag::new(
             "mode",
@@ -87,6 +93,14 @@ pub fn flags() -> Vec<Flag> {
     ]
 }
 
+/// The draft model and what it said.
+#[derive(Serialize)]
+struct Drafted {
+    model: String,
+    /// How it goes on with the text.
+    guessed: String,
+}
+
 /// Milliseconds.
 #[derive(Clone, Copy, Serialize)]
 struct Times {
@@ -105,6 +119,7 @@ struct Written<'a> {
     score: &'static str,
     mode: &'static str,
     conv: &'static str,
+    draft: Option<Drafted>,
     seed: u64,
     /// Layer, and how many tokens it keeps.
     layers: Vec<(usize, usize)>,
@@ -119,6 +134,9 @@ struct Written<'a> {
     comparison: &'a Comparison,
     time_before: Times,
     time_after: Times,
+    /// Milliseconds that choosing the tokens took, once: the unpruned runs that the score looks at,
+    /// and the draft model.
+    choice_ms: f64,
 }
 
 /// The steps of `--layers` and `--keep`.
@@ -165,6 +183,22 @@ pub fn run(arguments: &Arguments) -> Outcome {
         last: count("protect-last")?,
         positions: Vec::new(),
     };
+    let drafts = match (draft::is_asked(score), arguments.raw("draft")) {
+        (true, Some(dir)) => Some(Source::new(dir)?),
+        (true, None) => {
+            return Err(Failure::Usage(format!(
+                "the score {} asks a draft model: give --draft DIR, a smaller model that reads the same tokens",
+                score.id()
+            )));
+        }
+        (false, Some(_)) => {
+            return Err(Failure::Usage(format!(
+                "--draft cannot be given here: the score {} asks no draft model, spec_kv and spec_pc do",
+                score.id()
+            )));
+        }
+        (false, None) => None,
+    };
     let seed = arguments.integer("seed", 0, usize::MAX)?.unwrap_or(1) as u64;
     let backend = backend::choice(arguments)?;
     let json = arguments.raw("json").map(Path::new);
@@ -172,6 +206,10 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let schedule = schedule(arguments, "0", stack.blocks.len())?;
     let tokens = tokens_of(&source, &stack, text, asked)?;
     let bytes: Vec<u8> = tokens.iter().flat_map(|&t| stack.bytes_of(t)).collect();
+    let draft_stack = drafts.as_ref().map(Source::load).transpose()?;
+    if let Some(draft) = &draft_stack {
+        draft::check_tokens(&stack, draft, &bytes)?;
+    }
     let asks = stack.reads_bytes && passkey::is_asked(&bytes);
     block_on(async {
         let out = json.map(NewFile::create).transpose()?;
@@ -181,13 +219,26 @@ pub fn run(arguments: &Arguments) -> Outcome {
             let player = |layout| host.player(gpu, layout);
             Session::new(Rc::clone(&stack), &options, segment, player).await
         };
+        let start = Instant::now();
+        let said = match &draft_stack {
+            Some(draft) => {
+                let open = async |options: Options| {
+                    let player = |layout| host.player(gpu, layout);
+                    Session::new(Rc::clone(draft), &options, segment, player).await
+                };
+                Some(draft::read(&open, &tokens).await?)
+            }
+            None => None,
+        };
         let choice = Choice {
             score,
             schedule: &schedule,
             protect: &protect,
             seed,
+            draft: said.as_ref(),
         };
         let chosen = choose(&open, &tokens, &choice).await?;
+        let choice_ms = start.elapsed().as_secs_f64() * 1e3;
         let pruning = Pruning::new(mode, conv, tokens.len(), chosen.steps)?;
         let comparison = compare(&open, &tokens, &pruning).await?;
         let whole = Options {
@@ -215,6 +266,13 @@ pub fn run(arguments: &Arguments) -> Outcome {
             score: score.id(),
             mode: mode.id(),
             conv: conv.id(),
+            draft: drafts.as_ref().zip(said.as_ref()).map(|(source, said)| {
+                let guessed = said.guessed.iter().flat_map(|&t| stack.bytes_of(t));
+                Drafted {
+                    model: source.name(),
+                    guessed: String::from_utf8_lossy(&guessed.collect::<Vec<u8>>()).into(),
+                }
+            }),
             seed,
             layers: steps.map(|(layer, kept)| (*layer, kept.len())).collect(),
             loss_before: mean(&comparison.losses_before),
@@ -225,6 +283,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
             comparison: &comparison,
             time_before,
             time_after,
+            choice_ms,
         };
         if let Some(mut out) = out {
             let text = serde_json::to_string_pretty(&written)
@@ -265,15 +324,21 @@ fn tell(w: &Written<'_>) -> Outcome {
     for (layer, kept) in &w.layers {
         say(&format!("layer {layer} keeps {kept}"))?;
     }
-    let (Some(before), Some(after)) = (w.loss_before, w.loss_after) else {
-        return say("no kept token has a next one, so that there is no loss");
-    };
-    say(&format!(
-        "loss of the kept tokens: {before:.4} nats, pruned {after:.4}; guessed right: {} of {}, pruned {}",
-        c.guessed_before,
-        c.losses_before.len(),
-        c.guessed_after
-    ))?;
+    if let Some(draft) = &w.draft {
+        say(&format!(
+            "the draft {} goes on with {:?}",
+            draft.model, draft.guessed
+        ))?;
+    }
+    match (w.loss_before, w.loss_after) {
+        (Some(before), Some(after)) => say(&format!(
+            "loss of the kept tokens: {before:.4} nats, pruned {after:.4}; next token guessed right: {} of {}, pruned {}",
+            c.guessed_before,
+            c.losses_before.len(),
+            c.guessed_after
+        ))?,
+        _ => say("no kept token has a next one, so that there is no loss")?,
+    }
     if let Some([before, after]) = w.passkey_digits {
         let all = passkey::DIGITS;
         say(&format!(
@@ -281,28 +346,37 @@ fn tell(w: &Written<'_>) -> Outcome {
         ))?;
     }
     if let Some(error) = c.error {
-        say(&format!("error of their logits: {error:.3e}"))?;
+        say(&format!(
+            "error of their logits, a share of their size: {error:.4}"
+        ))?;
     }
     if let Some(split) = c.split {
         say(&format!(
-            "  lost content {:.3e}, moved neighbours {:.3e}, shifted decay {:.3e}",
+            "  lost content {:.4}, moved neighbours {:.4}, shifted decay {:.4}",
             split.lost_content, split.moved_neighbours, split.shifted_decay
         ))?;
     }
-    let share = |after: f64, before: f64| match before > 0.0 {
-        true => format!("{:.2} of {before:.4}", after / before),
-        false => "none".to_owned(),
-    };
     let (a, b) = (&c.operations_after, &c.operations_before);
-    say(&format!(
-        "multiply-adds in millions: {}, of scans {}",
-        share(a.all as f64 / 1e6, b.all as f64 / 1e6),
-        share(a.scan as f64 / 1e6, b.scan as f64 / 1e6)
-    ))?;
+    let millions = |operations: u64| operations as f64 / 1e6;
+    let [all, scan] = [(a.all, b.all), (a.scan, b.scan)]
+        .map(|(after, before)| change(millions(before), millions(after)));
+    say(&format!("million multiply-adds: {all}; of scans {scan}"))?;
     let (a, b) = (&w.time_after, &w.time_before);
+    let whole = change(b.whole_ms, a.whole_ms);
+    let scan = change(b.scan_ms, a.scan_ms);
+    say(&format!("milliseconds: {whole}; of scans {scan}"))?;
     say(&format!(
-        "milliseconds: {}, of scans {}",
-        share(a.whole_ms, b.whole_ms),
-        share(a.scan_ms, b.scan_ms)
+        "  choosing the tokens took {:.3} ms, which is not in them",
+        w.choice_ms
     ))
+}
+
+/// An amount before and after pruning, and the share that is left.
+fn change(before: f64, after: f64) -> String {
+    if before > 0.0 {
+        let share = after / before;
+        format!("{before:.3}, pruned {after:.3}, a share of {share:.3}")
+    } else {
+        "none".to_owned()
+    }
 }

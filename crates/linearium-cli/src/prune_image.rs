@@ -106,7 +106,14 @@ struct Written {
 pub fn run(arguments: &Arguments) -> Outcome {
     refuse(
         arguments,
-        &["text", "limit", "conv", "protect-first", "protect-last"],
+        &[
+            "text",
+            "limit",
+            "draft",
+            "conv",
+            "protect-first",
+            "protect-last",
+        ],
         "it is about texts: leave it out, or give --text and no --image",
     )?;
     let dir = Path::new(arguments.required("model", "a folder with an image classifier")?);

@@ -12,6 +12,7 @@
 
 pub mod agreement;
 pub mod compare;
+pub mod draft;
 pub mod drop_mode;
 #[cfg(test)]
 mod example;

@@ -6,7 +6,7 @@ use linearium::probes::passkey;
 use linearium::random::Random;
 use serde_json::Value;
 
-use crate::program::{Folder, heldout, model, run, succeed};
+use crate::program::{Folder, fail, heldout, model, run, succeed};
 
 fn prune(mode: &str, more: &[&str]) -> Value {
     let folder = Folder::new();
@@ -64,6 +64,55 @@ fn digits_of_a_passkey_are_counted() {
     assert_eq!(asked[0], 5);
     assert!(asked[1].as_u64().unwrap() < 5, "{asked}");
     assert_eq!(digits(&["--limit", "100"]), Value::Null);
+}
+
+/// A smaller checkpoint says what the larger one is to keep.
+#[test]
+fn a_draft_model_is_asked() {
+    let draft = model("mamba2-n16-t512");
+    for score in ["spec_kv", "spec_pc"] {
+        let out = prune("gather", &["--score", score, "--draft", &draft]);
+        assert_eq!(out["positions"].as_array().unwrap().len(), 150);
+        assert_eq!(out["draft"]["model"], "mamba2-n16-t512");
+        let guessed = out["draft"]["guessed"].as_str().unwrap();
+        assert!(guessed.chars().all(|c| c.is_ascii_graphic() || c == ' '));
+        assert!(out["choice_ms"].as_f64().unwrap() > 0.0);
+    }
+    assert_eq!(
+        prune("gather", &["--score", "stride"])["draft"],
+        Value::Null
+    );
+    let (model, text) = (model("mamba2-passkey-t128"), heldout());
+    let plain = ["prune", "--model", &model, "--text", &text, "--limit", "20"];
+    let refused = |more: &[&str], words: &[&str]| fail(2, &[&plain[..], more].concat(), words);
+    refused(&["--score", "spec_kv"], &["spec_kv", "--draft DIR"]);
+    refused(
+        &["--score", "stride", "--draft", &draft],
+        &["--draft", "spec_kv and spec_pc"],
+    );
+    let missing = ["--score", "spec_pc", "--draft", "nowhere"];
+    fail(1, &[&plain[..], &missing].concat(), &["nowhere"]);
+}
+
+/// One token, and no token left, have operations and times but no loss.
+#[test]
+fn hardly_anything_is_pruned_too() {
+    for more in [["--limit", "1"], ["--keep", "0"]] {
+        let folder = Folder::new();
+        let json = folder.path("prune.json");
+        let (model, text) = (model("mamba2-passkey-t128"), heldout());
+        let plain = ["prune", "--model", &model, "--text", &text, "--json", &json];
+        let limit = match more[0] {
+            "--limit" => &[][..],
+            _ => &["--limit", "30"],
+        };
+        let told = succeed(&[&plain[..], limit, &more].concat()).stdout;
+        assert!(told.contains("there is no loss"), "{told}");
+        assert!(told.contains("million multiply-adds"), "{told}");
+        let out: Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
+        assert_eq!(out["loss_after"], Value::Null);
+        assert!(out["operations_before"]["all"].as_u64().unwrap() > 0);
+    }
 }
 
 #[test]

@@ -117,6 +117,20 @@ fn what_is_no_image_or_no_pruning_is_said() {
         1,
         &model,
         "empty:1",
+        &["--score", "spec_pc"],
+        &["spec_pc", "reads texts"],
+    );
+    prune(
+        1,
+        &model,
+        "empty:1",
+        &["--mode", "decay-true"],
+        &["decay-true", "later blocks"],
+    );
+    prune(
+        1,
+        &model,
+        "empty:1",
         &["--layers", "0"],
         &["block 1 or later"],
     );

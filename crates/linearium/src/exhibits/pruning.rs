@@ -16,6 +16,7 @@ use crate::exhibit::declared::{control, measured, number, one_of, symbol, table,
 use crate::exhibit::{Act, BACKEND, Bench, Exhibit, Pending, Shown, Step};
 use crate::lab::Need;
 use crate::mixers::RANDOM_MODELS;
+use crate::pruning::{draft, scores};
 use crate::settings::{Choice, Kind, Property, Settings, choice};
 use crate::views::{Cell, Drawing};
 
@@ -146,6 +147,17 @@ pub static EXHIBIT: Exhibit = Exhibit {
             "write_norm",
             "What is important: the tokens with the highest scores stay.",
         ),
+        Property {
+            when: &["score=spec_kv", "score=spec_pc", "show=scores"],
+            ..control(
+                "draft",
+                "Draft model",
+                "prune",
+                one_of(&DRAFTS),
+                "mamba2-n16-t512",
+                "A smaller checkpoint reads the text first: SpecKV lets its guess of what comes next vote, SpecPC takes what it looks at.",
+            )
+        },
         control(
             "mode",
             "Drop mode",
@@ -308,7 +320,7 @@ pub static EXHIBIT: Exhibit = Exhibit {
                 low: 5.0,
                 high: 5.0,
             },
-            reveal: "Keeping everything is one: with half of the tokens gone, the hidden attention of the last token still finds three.",
+            reveal: "Keeping everything is one. Another is to ask a draft model of a twelfth of the size what it looks at: with half of the tokens gone all five are found, where the hidden attention of the last token finds three.",
         },
     ],
     formula: r"h_p = a_p h_{p-1}\ \text{(decay-true)},\quad h_p = h_{p-1}\ \text{(hold)},\quad h_p = a_0 h_{p-1}\ \text{(decay-default)}",
@@ -336,8 +348,18 @@ const MODELS: [Choice; 3 + RANDOM_MODELS.len()] = {
     all
 };
 
-/// The scores by what they look at. Two that need a draft model are not among them.
-const SCORES: [Choice; 25] = [
+/// Smaller models than those that are pruned.
+const DRAFTS: [Choice; 3] = [
+    choice("mamba2-n16-t512", "Mamba-2, 2 layers of 64, 16 states"),
+    choice("mamba2-n4-t512", "Mamba-2, 2 layers of 64, 4 states"),
+    choice(
+        "mamba2-passkey-t128",
+        "Mamba-2, passkey, trained at 128 tokens",
+    ),
+];
+
+/// The scores by what they look at.
+const SCORES: [Choice; 27] = [
     choice("random", "Random"),
     choice("stride", "Uniform stride"),
     choice("recency", "Recency window"),
@@ -354,6 +376,8 @@ const SCORES: [Choice; 25] = [
     choice("given", "Hidden attention of the last token"),
     choice("heavy_hitters", "Heavy hitters (H2O)"),
     choice("window_vote", "Window vote (SnapKV)"),
+    choice("spec_kv", "Window and draft vote (SpecKV)"),
+    choice("spec_pc", "What a draft looks at (SpecPC)"),
     choice("alisa", "Sparse window attention (ALISA)"),
     choice("merging", "Similarity merging (ToMe)"),
     choice("merging_next", "Merging with the next token"),
@@ -372,6 +396,14 @@ fn need(kind: &'static str, id: &str) -> Need {
     }
 }
 
+/// True if a draft model has to be there.
+fn asks_draft(settings: &Settings) -> bool {
+    match settings.get("show") {
+        "one" => scores::by_id(settings.get("score")).is_ok_and(draft::is_asked),
+        show => show == "scores",
+    }
+}
+
 fn needs(settings: &Settings) -> Vec<Need> {
     let mut out = Vec::new();
     if settings.get("read") == "image" {
@@ -387,6 +419,9 @@ fn needs(settings: &Settings) -> Vec<Need> {
     let model = settings.get("model");
     if !model.starts_with("random-") {
         out.push(need("model", model));
+    }
+    if asks_draft(settings) && settings.get("draft") != model {
+        out.push(need("model", settings.get("draft")));
     }
     match settings.get("input") {
         "sample" => out.push(need("text", "sample")),
@@ -458,14 +493,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_score_but_those_of_a_draft_can_be_chosen() {
+    fn every_score_but_the_oracle_of_one_readout_can_be_chosen() {
         let chosen: Vec<&str> = SCORES.iter().map(|choice| choice.id).collect();
-        let all = crate::pruning::scores::ALL.iter().map(|score| score.id());
+        let all = scores::ALL.iter().map(|score| score.id());
         let mut missing: Vec<&str> = all.filter(|id| !chosen.contains(id)).collect();
         missing.sort_unstable();
-        assert_eq!(missing, ["oracle", "spec_kv", "spec_pc"]);
+        assert_eq!(missing, ["oracle"]);
         for id in chosen {
-            assert!(crate::pruning::scores::by_id(id).is_ok(), "{id}");
+            assert!(scores::by_id(id).is_ok(), "{id}");
         }
     }
 }

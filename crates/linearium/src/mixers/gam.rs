@@ -202,6 +202,7 @@ impl Mixer for Gam {
         let global = p.product("gated global", g_g, global, &sigmoid);
         let out = p.add("sum", local, global, None, 1.0);
         p.add_out(out);
+        p.show_value(u);
         let distances = self.taps();
         // By distance: the last tap is that of the present token.
         let bias = taps

@@ -151,6 +151,11 @@ pub(super) fn plan_units(
         c: one,
     };
     let (h, state, left_window) = scan.plan(p, 1);
+    if p.tapped_layer == Some(p.layer) {
+        // The scan reads products with z; scores read the values themselves.
+        let values = p.gate("values", candidates, &Gate::of(pointwise::POSITIVE));
+        p.show_value(values);
+    }
     match out_proj {
         Some(weight) => p.project_out(weight, None, h),
         None => p.add_out(h),

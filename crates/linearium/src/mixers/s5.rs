@@ -321,6 +321,10 @@ impl Mixer for S5 {
         } else {
             Columns::all(inputs.buffer, 2 * states)
         };
+        // The input of a state is its key, so that its value is 1.
+        let ones = vec![1.0; states].into();
+        let ones = Columns::same(p.weight("values", &ones), states);
+        p.show_value(ones);
         let real = Columns::same(p.weight("real part", &vec![1.0, 0.0].into()), 2);
         let y = p.project("read", &self.output_rows(), None, x);
         let y = p.add("skipped", y, u, Some(&self.skip), 1.0);

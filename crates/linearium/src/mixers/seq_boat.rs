@@ -515,6 +515,8 @@ impl Mixer for SeqBoat {
             out = p.normalise("normed out", out, layer, [Some(weight), Some(bias)]);
         }
         p.add_out(out);
+        // Of the moving average, as all that is tapped, and not of the attention behind it.
+        p.show_value(x);
         taps
     }
 }

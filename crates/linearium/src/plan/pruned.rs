@@ -487,6 +487,14 @@ impl Planner {
             pruned.meant = true;
         }
         self.refuse_backwards();
+        self.note(match mode {
+            DropMode::Carry => {
+                "saves nothing in its scan, which reads a copy of the last kept token for each dropped one"
+            }
+            _ => {
+                "saves nothing in its scan, which walks over every token: its decay is a constant for each token, and dropped ones write nothing"
+            }
+        });
         match mode {
             DropMode::Carry => ConstantGap::Copies,
             _ => ConstantGap::Silent,
@@ -527,7 +535,6 @@ impl Planner {
 
     /// A mixer that can only hold its state, or has none that decays, says why.
     pub(super) fn only_gathers(&mut self, why: &str) {
-        let layer = self.layer;
         let zero = matches!(
             self.pruned.as_deref(),
             Some(Pruned {
@@ -539,17 +546,21 @@ impl Planner {
             return;
         };
         self.rows = kept_set(prunings);
+        if mode.fills_gaps() && !zero {
+            self.note(why);
+        }
+    }
+
+    /// What the present layer does about gaps, once.
+    fn note(&mut self, sentence: &str) {
+        let note = Note {
+            layer: self.layer,
+            sentence: sentence.to_owned(),
+        };
         if let Some(pruned) = &mut self.pruned
-            && mode.fills_gaps()
-            && !zero
+            && !pruned.notes.contains(&note)
         {
-            let sentence = why.to_owned();
-            if !pruned.notes.contains(&Note {
-                layer,
-                sentence: sentence.clone(),
-            }) {
-                pruned.notes.push(Note { layer, sentence });
-            }
+            pruned.notes.push(note);
         }
     }
 

@@ -1,6 +1,7 @@
 //! From an unpruned run of a model to the arrays of one layer that scores look at, and from their
 //! scores to the tokens that stay.
 
+use super::draft::Draft;
 use super::{Keep, LogDecay, Protect, Schedule, Score, Seen, select};
 use crate::mixers::{Columns, Decay, Scores, Weights};
 use crate::model::session::{Options, Session};
@@ -219,6 +220,8 @@ pub struct Choice<'a> {
     pub protect: &'a Protect,
     /// For scores that draw.
     pub seed: u64,
+    /// What a draft model says of the text, for scores that ask one.
+    pub draft: Option<&'a Draft>,
 }
 
 /// Tokens that stay.
@@ -250,18 +253,29 @@ pub async fn choose<P: Player>(
     };
     let blind = ["tokens", "keep", "seed"];
     let sees = !choice.score.needs().iter().all(|n| blind.contains(n));
+    // What a draft has guessed is read behind the text by scores that let it vote.
+    let votes = choice.score.needs().contains(&"lookahead");
+    let guessed = choice.draft.filter(|_| votes);
+    let guessed = guessed.map_or(&[][..], |draft| &draft.guessed);
+    let text = [tokens, guessed].concat();
     for step in choice.schedule.steps() {
         let keep = count(step.keep, alive.len())?;
         let scores = if sees {
             let options = Options {
-                capacity: tokens.len(),
+                capacity: text.len(),
                 tapped_layer: Some(step.layer),
                 ..Options::default()
             };
             let mut session = open(options).await?;
-            let arrays = look(&mut session, tokens, step.layer).await?;
-            let seen = arrays.seen(keep, choice.seed);
-            choice.score.score(&seen)?
+            let arrays = look(&mut session, &text, step.layer).await?;
+            let seen = Seen {
+                draft: choice.draft.map(|draft| &draft.importance[..]),
+                lookahead: guessed.len(),
+                ..arrays.seen(keep, choice.seed)
+            };
+            let mut scores = choice.score.score(&seen)?;
+            scores.truncate(scores.len().saturating_sub(guessed.len()));
+            scores
         } else {
             let seen = Seen {
                 tokens: alive.len(),

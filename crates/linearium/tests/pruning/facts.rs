@@ -5,6 +5,10 @@
 //! - the error of decay-true is what was lost, `sum of alpha_ij x_j` over dropped j, and nothing else;
 //! - hold reads what the recurrence of the kept tokens alone reads, in which old tokens look younger.
 //!
+//! RWKV-4 and SpikeGPT divide by the sum of alpha: there the same holds of the sums before that
+//! division. The queries of GSA come from a scan of its own, which lost tokens too: alpha is that of
+//! the whole text's keys and decays with the queries of the pruned run.
+//!
 //! alpha comes from the probes of an unpruned run, x from the definition in f64. That the compacted
 //! scan equals the one written with masks is what `suite.rs` shows for every mode.
 
@@ -25,7 +29,7 @@ use crate::reference;
 use crate::suite::{T, drawn, model, options, tokens};
 
 /// Mixers whose scan gives no sum over the past, with the reason.
-const NO_SUM: [&str; 11] = [
+const NO_SUM: [&str; 8] = [
     // No state, or none that decays.
     "attention",
     "window_attention",
@@ -36,24 +40,32 @@ const NO_SUM: [&str; 11] = [
     "gated_delta_net",
     "rwkv7",
     "mom",
-    // Its queries come from a scan of their own, which lost tokens too.
-    "gsa",
-    // Its scan divides by what is left of all keys.
-    "rwkv4",
-    "spike_gpt",
 ];
+/// Mixers whose scan divides by the sum of the weights of all tokens.
+const DIVIDES: [&str; 2] = ["rwkv4", "spike_gpt"];
 
 /// Sums of f32 through one layer against f32 factors.
 const TOLERANCE: f64 = 1e-5;
 
-fn factors<P: Player>(session: Session<P>, text: &[u32], head: usize) -> Factors {
+fn factors<P: Player>(session: Session<P>, text: &[u32], head: usize, divides: bool) -> Factors {
     let mut run = Run::new(session, text.to_vec(), Look { layer: 0, head });
     while block_on(run.advance()).unwrap() {}
     let mut factors = run.evidence.factors;
-    // What the scan itself gives: neither divided by its normaliser, nor with a bonus.
-    factors.normaliser.clear();
-    factors.bonus.fill(0.0);
+    if !divides {
+        // What the scan itself gives: neither divided by its normaliser, nor with a bonus.
+        factors.normaliser.clear();
+        factors.bonus.fill(0.0);
+    }
     factors
+}
+
+/// The queries of a head of layer 0 after a run over the whole text, a row for each kept token.
+fn queries<P: Player>(session: &mut Session<P>, head: usize, key: usize, rows: usize) -> Vec<f32> {
+    let q = session.plan.taps(0).q;
+    let read = block_on(session.player.read(&[(q.buffer, 0..q.stride * rows)])).unwrap();
+    let rows = read[0].chunks_exact(q.stride);
+    let of_head = |row: &[f32]| row[q.offset + head * key..][..key].to_vec();
+    rows.flat_map(of_head).collect()
 }
 
 /// The factors of these tokens alone.
@@ -69,6 +81,7 @@ fn of_kept(f: &Factors, t: usize, kept: &[usize]) -> Factors {
         log_decay: take(&f.log_decay),
         write_scale: take(&f.write_scale),
         erase: [take(&f.erase[0]), take(&f.erase[1])],
+        normaliser: take(&f.normaliser),
         ..f.clone()
     }
 }
@@ -152,17 +165,36 @@ pub fn facts_hold<P: Player>(
             ..Options::default()
         };
         let of_all = scanned(&mut open(&stack, &whole, T).unwrap(), &text);
-        let decayed = scanned(&mut pruned(DropMode::DecayTrue), &text);
-        let held = scanned(&mut pruned(DropMode::Hold), &text);
+        let mut decay_true = pruned(DropMode::DecayTrue);
+        let decayed = scanned(&mut decay_true, &text);
+        let mut hold = pruned(DropMode::Hold);
+        let held = scanned(&mut hold, &text);
         // Scans of constant decay walk over all tokens under decay-true.
-        let over_all = ["s4", "s4d", "s5"].contains(&definition.id);
+        let over_all = ["s4", "s4d", "s5", "rwkv4", "spike_gpt"].contains(&definition.id);
+        let divides = DIVIDES.contains(&definition.id);
+        let own_queries = definition.id == "gsa";
         let [mut unchanged, mut lost, mut younger] = [sums(), sums(), sums()];
         let mut apart = sums();
         for head in [0, shape.heads / 2, shape.heads - 1] {
-            let f = factors(open(&stack, &whole, T).unwrap(), &text, head);
-            let alone = of_kept(&f, T, &kept);
+            let mut f = factors(open(&stack, &whole, T).unwrap(), &text, head, divides);
+            let mut alone = of_kept(&f, T, &kept);
+            if own_queries {
+                let rows = queries(&mut decay_true, head, f.key, kept.len());
+                for (k, q) in kept.iter().zip(rows.chunks_exact(f.key)) {
+                    f.q[k * f.key..][..f.key].copy_from_slice(q);
+                }
+                alone.q = queries(&mut hold, head, f.key, kept.len());
+            }
             for (n, &i) in kept.iter().enumerate() {
                 let (alpha, alpha_held) = (row(&f, i), row(&alone, n));
+                let sum = |weights: &mut dyn Iterator<Item = f32>| -> f64 {
+                    match divides {
+                        true => weights.map(f64::from).sum(),
+                        false => 1.0,
+                    }
+                };
+                let of_held = sum(&mut alpha_held.iter().copied());
+                let of_left = sum(&mut kept.iter().filter_map(|k| alpha.get(*k)).copied());
                 for c in 0..shape.value {
                     let c = head * shape.value + c;
                     let of = |tokens: &mut dyn Iterator<Item = (usize, f32)>| -> f64 {
@@ -175,9 +207,11 @@ pub fn facts_hold<P: Player>(
                     let at = if over_all { i } else { n };
                     let [decayed, held, all] =
                         [decayed[at][c], held[n][c], of_all[i][c]].map(f64::from);
-                    unchanged.add(decayed, from_kept, all);
-                    lost.add(all - decayed, from_lost, all);
-                    younger.add(held, if_held, all);
+                    unchanged.add(decayed * of_left, from_kept, all);
+                    if !own_queries {
+                        lost.add(all - decayed * of_left, from_lost, all);
+                    }
+                    younger.add(held * of_held, if_held, all);
                     apart.add(held, decayed, all);
                 }
             }
@@ -187,6 +221,10 @@ pub fn facts_hold<P: Player>(
             ("the error of decay-true is what was lost", lost),
             ("hold is the recurrence of kept tokens", younger),
         ] {
+            if own_queries && sums.size == 0.0 {
+                // The queries of what was lost are other ones than those of the unpruned run.
+                continue;
+            }
             let ratio = sums.ratio();
             if ratio.is_nan() || ratio > TOLERANCE {
                 wrong.push(format!("{}: {fact}: {ratio:.2e}", definition.id));

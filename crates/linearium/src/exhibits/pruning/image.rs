@@ -12,7 +12,7 @@ use crate::model::image::session::Which;
 use crate::model::image::{Grey, ImageSession, Pruned, Reading};
 use crate::number::short;
 use crate::pruning::schedule::Step;
-use crate::pruning::{DropMode, Keep, Schedule, Score, scores};
+use crate::pruning::{DropMode, Keep, Schedule, Score, draft, scores};
 use crate::settings::Settings;
 use crate::views::{Cell, Counts, Drawing, Histogram, Patches, Scale};
 
@@ -453,18 +453,26 @@ pub async fn all_scores(settings: &Settings, bench: &Bench<'_>) -> Result<Shown,
     if let Err(sentence) = backbone.check(meaning) {
         return Ok(cannot(&sentence));
     }
-    let mut ways = Vec::new();
+    let (mut ways, mut chosen) = (Vec::new(), None);
     for choice in &SCORES {
         let score = scores::by_id(choice.id)?;
+        if draft::is_asked(score) {
+            continue;
+        }
+        if choice.id == settings.get("score") {
+            chosen = Some(ways.len());
+        }
         ways.push((choice.label.to_owned(), Way { score, meaning }, None));
     }
     let many = Many {
         ways,
         head: "Score",
-        chosen: SCORES.iter().position(|s| s.id == settings.get("score")),
+        chosen,
         idle: "score",
     };
-    measure_many(settings, bench, many).await
+    let mut out = measure_many(settings, bench, many).await?;
+    out.idle("draft", "a draft model reads texts");
+    Ok(out)
 }
 
 /// Every drop mode that images have, on each background.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::sweep::{Point, Sweep, draw};
-use super::{SCORES, cannot, layers, pair};
+use super::{SCORES, asks_draft, cannot, layers, pair};
 use crate::exhibit::declared::{curve, table, word};
 use crate::exhibit::{Bench, Shown, axis, axis_over};
 use crate::lab::input;
@@ -13,6 +13,7 @@ use crate::model::stack::Stack;
 use crate::number::short;
 use crate::probes::passkey;
 use crate::pruning::compare::compare;
+use crate::pruning::draft::{self, Draft};
 use crate::pruning::look::{Choice, choose};
 use crate::pruning::schedule::Step;
 use crate::pruning::timing::time;
@@ -36,6 +37,8 @@ struct Study {
     layers: Vec<usize>,
     seed: u64,
     asks: bool,
+    /// The draft model, for scores that ask one.
+    draft: Option<Rc<Stack>>,
 }
 
 /// Tokens that stay, and the scores of the first layer that drops.
@@ -43,6 +46,8 @@ struct Kept {
     pruning: Pruning,
     scores: Vec<f32>,
     warnings: Vec<String>,
+    /// How a draft model goes on, if one was asked.
+    guessed: Option<Vec<u32>>,
 }
 
 fn study(settings: &Settings, bench: &Bench<'_>) -> Result<Study, String> {
@@ -83,6 +88,14 @@ fn study(settings: &Settings, bench: &Bench<'_>) -> Result<Study, String> {
             ..Protect::default()
         },
         layers: layers(settings, stack.blocks.len(), 0),
+        draft: match asks_draft(settings) {
+            true => {
+                let draft = bench.model(settings.get("draft"))?;
+                draft::check_tokens(&stack, &draft, &bytes)?;
+                Some(draft)
+            }
+            false => None,
+        },
         stack,
         seed,
         asks,
@@ -109,11 +122,17 @@ impl Study {
         let keep = Keep::Share(keep);
         let steps = self.layers.iter().map(|&layer| Step { layer, keep });
         let schedule = Schedule::new(steps.collect(), self.stack.blocks.len())?;
+        let score = scores::by_id(score)?;
+        let draft = match &self.draft {
+            Some(draft) if draft::is_asked(score) => Some(self.drafted(bench, draft).await?),
+            _ => None,
+        };
         let choice = Choice {
-            score: scores::by_id(score)?,
+            score,
             schedule: &schedule,
             protect: &self.protect,
             seed: self.seed,
+            draft: draft.as_ref(),
         };
         let chosen = choose(&open, &self.tokens, &choice).await?;
         let pruning = Pruning::new(self.mode, self.conv, self.tokens.len(), chosen.steps)?;
@@ -121,7 +140,14 @@ impl Study {
             pruning,
             scores: chosen.scores.into_iter().next().unwrap_or_default(),
             warnings: chosen.warnings,
+            guessed: draft.map(|draft| draft.guessed),
         })
+    }
+
+    /// What the draft model says of the text.
+    async fn drafted(&self, bench: &Bench<'_>, stack: &Rc<Stack>) -> Result<Draft, String> {
+        let open = async |options: Options| bench.session(stack, &options).await;
+        draft::read(&open, &self.tokens).await
     }
 
     /// Loss of the last tokens, which no score drops, and digits found of those that it predicts.
@@ -346,8 +372,15 @@ pub async fn one(settings: &Settings, bench: &Bench<'_>) -> Result<Shown, String
         ),
         false => String::new(),
     };
+    let drafted = match &kept.guessed {
+        Some(guessed) => format!(
+            " The draft model goes on with “{}”.",
+            input::words(guessed, &study.stack).concat()
+        ),
+        None => String::new(),
+    };
     out.summary = format!(
-        "{count} of {t} tokens reach the head. Their loss is {} nats, {} with pruning; their logits differ by {} of their size.{recall} Multiply-adds fall to {} of the unpruned run.{told}",
+        "{count} of {t} tokens reach the head. Their loss is {} nats, {} with pruning; their logits differ by {} of their size.{recall} Multiply-adds fall to {} of the unpruned run.{drafted}{told}",
         short(losses[0]),
         short(losses[1]),
         short(compared.error.unwrap_or(f64::NAN)),

@@ -7,7 +7,7 @@ use crate::mixers::Decay;
 use crate::plan::Columns;
 use crate::player::Player;
 use crate::pruning::selection::compose;
-use crate::pruning::{DropMode, Keep, LogDecay, Protect, Schedule, Score, Seen, select};
+use crate::pruning::{DropMode, Keep, LogDecay, Protect, Schedule, Score, Seen, draft, select};
 use crate::recording::Layout;
 
 use super::backbone::{Backbone, Meaning, Steps};
@@ -403,6 +403,12 @@ impl<P: Player> ImageSession<P> {
         seed: u64,
         meaning: Meaning,
     ) -> Result<Vec<f32>, String> {
+        if draft::is_asked(score) {
+            return Err(format!(
+                "the score '{}' asks a draft model, which reads texts: choose another one for an image",
+                score.id()
+            ));
+        }
         let backbone = self.backbone.clone();
         let t = place.rows.len();
         let taps = &self.plan.blocks[place.block - 1];
