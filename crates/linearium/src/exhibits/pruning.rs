@@ -129,7 +129,7 @@ pub static EXHIBIT: Exhibit = Exhibit {
             )
         },
         Property {
-            when: &["picture=empty", "picture=redundant"],
+            when: &["read=image"],
             ..control(
                 "scene",
                 "Scene",

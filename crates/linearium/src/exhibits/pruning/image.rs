@@ -208,6 +208,9 @@ pub async fn one(settings: &Settings, bench: &Bench<'_>) -> Result<Shown, String
     if settings.get("schedule") == "three" {
         out.idle("layer", "the schedule names the blocks");
     }
+    if settings.get("picture") == "file" {
+        out.idle("scene", "your own image is read");
+    }
     let shown = label.map_or_else(String::new, |l| format!(", shown is {l}"));
     let told = scored.warnings.iter();
     let told = told.map(|s| format!(" Note: {s}.")).collect::<String>();

@@ -183,10 +183,12 @@ fn mean(values: impl Iterator<Item = f32>) -> f64 {
 pub async fn one(settings: &Settings, bench: &Bench<'_>) -> Result<Shown, String> {
     let study = study(settings, bench)?;
     let keep = settings.number("keep");
+    let start = bench.now_ms();
     let kept = match study.choose(bench, settings.get("score"), keep).await {
         Ok(kept) => kept,
         Err(sentence) => return Ok(cannot(&sentence)),
     };
+    let choice_ms = bench.now_ms() - start;
     bench.rest().await?;
     let open = async |options: Options| bench.session(&study.stack, &options).await;
     let compared = match compare(&open, &study.tokens, &kept.pruning).await {
@@ -349,6 +351,7 @@ pub async fn one(settings: &Settings, bench: &Bench<'_>) -> Result<Shown, String
         ),
         pair("time", before.whole_ms, after.whole_ms, "ms"),
         pair("time of scans", before.scan_ms, after.scan_ms, "ms"),
+        pair("time to choose the tokens, once", 0.0, choice_ms, "ms"),
     ]);
     out.view(
         "numbers",
