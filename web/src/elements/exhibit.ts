@@ -7,7 +7,6 @@ import { css, html, nothing, type PropertyValues, type TemplateResult } from 'li
 import { customElement, property, state } from 'lit/decorators.js';
 import { unsafeHTML } from 'lit/directives/unsafe-html.js';
 import { EngineClient, type EngineListener } from '../engine/client.ts';
-import { readImage } from '../engine/own-image.ts';
 import type { Exhibit, ExhibitAnswer, LiveValue, Need, Property } from '../engine/protocol.ts';
 import { HOME } from '../engine/seats.ts';
 import { Cursor } from '../views/cursor.ts';
@@ -605,7 +604,8 @@ export class LineariumExhibit extends Embedded implements EngineListener {
   private readonly onImage = (files: FileList | null | undefined): void => {
     const file = files?.[0];
     if (!file) return;
-    readImage(file).then(
+    const read = import('../engine/own-image.ts').then(({ readImage }) => readImage(file));
+    read.then(
       (image) => {
         this.engine.giveImage(image);
         const values = new URLSearchParams(this.values);
