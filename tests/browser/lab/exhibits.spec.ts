@@ -197,10 +197,10 @@ test('the newest settings win while a slider is dragged', async ({ page }) => {
 
 test('the ledger measures every claim on this device', async ({ page }) => {
   test.setTimeout(600_000);
-  // What trained models recall and lose takes a software GPU minutes: it is measured on the CPU, and
+  // What trained models recall and lose, and how many pictures they get right, takes a software GPU minutes: it is measured on the CPU, and
   // the kernels of both are compared elsewhere.
   const trained = ({ controls }: Declared): boolean =>
-    controls.some((c) => c.group === 'model' || c.group === 'trained');
+    controls.some((c) => c.group === 'model' || c.group === 'trained' || c.id === 'picture');
   const all = (await declared(page)).filter((each) => !onGpu() || !trained(each));
   for (const { slug, claims } of all) {
     await open(page, slug);

@@ -1,5 +1,6 @@
 /** Files that a person drops or chooses: a checkpoint (two files or more) or a text. They stay in this page. */
 import type { ModelFiles } from '../engine/protocol.ts';
+import { mebibytes } from '../views/format.ts';
 
 export type Opened =
   | { kind: 'model'; files: ModelFiles; name: string }
@@ -14,9 +15,6 @@ const MAX_CONFIG = 1_000_000;
 const MAX_INDEX = 16_000_000;
 const MAX_TOKENIZER = 64_000_000;
 const MAX_TEXT = 50_000_000;
-
-export const mebibytes = (bytes: number): string =>
-  `${(bytes / 1_048_576).toFixed(bytes < 10_485_760 ? 1 : 0)} MiB`;
 
 /** What a file of a model's folder is, by its name. */
 function partOf(name: string): 'index' | 'tokenizer' | 'config' | 'weights' | undefined {

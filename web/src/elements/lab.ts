@@ -10,12 +10,13 @@ import builtInProperties from 'virtual:properties';
 import { EngineClient, type EngineListener } from '../engine/client.ts';
 import type { Configured, Facts, Need, Progress, Property, TextId } from '../engine/protocol.ts';
 import { Cursor } from '../views/cursor.ts';
+import { mebibytes } from '../views/format.ts';
 import type { Panel } from '../views/types.ts';
 import type { SettingDetail } from './controls.ts';
 import './controls.ts';
 import { Embedded, type Result } from './embedded.ts';
 import { embeddedStyles } from './embedded-styles.ts';
-import { FileDesk, mebibytes } from './files.ts';
+import type { FileDesk } from './files.ts';
 import type { LinPanel } from './panel.ts';
 import './panel.ts';
 import './words.ts';
@@ -69,7 +70,7 @@ export class LineariumLab extends Embedded implements EngineListener {
   private readonly cursor = new Cursor();
   /** The choice of colours belongs to the page. */
   private themes?: ThemeState;
-  private readonly desk = new FileDesk();
+  private desk?: FileDesk;
   private modelBefore = '';
   private readonly playback = new Playback((value, commit) => this.set('context', String(value), commit));
   private noticeCount = 0;
@@ -118,7 +119,10 @@ export class LineariumLab extends Embedded implements EngineListener {
     );
     this.engine.start();
     this.values = this.within(this.values);
-    this.configure(this.values.toString());
+    // As it stands in the address: what is not UTF-8 there is named by the engine, not replaced in silence.
+    const link = location.search;
+    const unchanged = this.page && new URLSearchParams(link).toString() === this.values.toString();
+    this.configure(unchanged ? link : this.values.toString());
   }
 
   protected restate(): void {
@@ -333,6 +337,8 @@ export class LineariumLab extends Embedded implements EngineListener {
   private openFiles(files: File[]): Promise<void> {
     // One after the other: two drops in a row are the two halves of one checkpoint.
     this.opened = (this.opened ?? Promise.resolve()).then(async () => {
+      const { FileDesk } = await import('./files.ts');
+      this.desk ??= new FileDesk();
       const result = await this.desk.open(files);
       if (result.kind === 'refused') this.tell(result.sentence, true);
       else if (result.kind === 'half') this.tell(result.sentence, false);

@@ -56,3 +56,7 @@ export function formatWithUnit(value: number, unit: string): string {
 export function visibleToken(token: string): string {
   return token.replaceAll('\n', '↵').replaceAll('\t', '⇥').replaceAll('\r', '␍');
 }
+
+/** A number of bytes, for a person. */
+export const mebibytes = (bytes: number): string =>
+  `${(bytes / 1_048_576).toFixed(bytes < 10_485_760 ? 1 : 0)} MiB`;
