@@ -12,7 +12,7 @@ import type { Theme } from '../views/palette.ts';
 import type { Panel } from '../views/types.ts';
 import type { Submission, Task } from './assignment.ts';
 import type { LinEmbedDialog } from './embed-dialog.ts';
-import { constrain, narrow, permitted, readRanges, unknownNames, words, type Ranges } from './limits.ts';
+import { constrain, narrow, permitted, readRanges, words, type Ranges } from './limits.ts';
 import { AmbientTheme, type ThemeChoice } from './theme.ts';
 
 /** What an element computed for its present state. */
@@ -102,10 +102,13 @@ export abstract class Embedded extends LitElement {
     if (changes.has('range') || changes.has('assigned')) {
       const own =
         typeof this.range === 'string' ? readRanges(this.range) : { ranges: this.range, faults: [] };
+      const before = this.limits.ranges;
       this.limits = { ...own, ranges: { ...own.ranges, ...readRanges(this.assigned?.range ?? '').ranges } };
-      if (this.begun) this.restateWithin();
+      // Without ranges nothing is to be brought within them, and what was begun with goes on as it is.
+      const bounded = [before, this.limits.ranges].some((ranges) => Object.keys(ranges).length > 0);
+      if (this.begun && (bounded || changes.has('assigned'))) this.restateWithin();
     }
-    if (this.begun) this.tellFaults();
+    if (this.begun) void this.tellFaults();
   }
 
   /** Begins when the element is seen for the first time; the page is seen at once. */
@@ -201,17 +204,17 @@ export abstract class Embedded extends LitElement {
     return '';
   }
 
-  private tellFaults(): void {
+  private async tellFaults(): Promise<void> {
     if (this.declared.length === 0) return;
+    const ranges = this.assigned ? {} : this.limits.ranges;
+    const [hide, lock] = [list(this.hide), list(this.lock)];
+    // An embedding that only shows fetches nothing for this.
+    const named = hide.length > 0 || lock.some((id) => id !== 'all') || Object.keys(ranges).length > 0;
     const faults = [
       ...this.limits.faults,
-      ...unknownNames(
-        this.declared,
-        this.sections,
-        list(this.hide),
-        list(this.lock),
-        this.assigned ? {} : this.limits.ranges,
-      ),
+      ...(named
+        ? (await import('./unknown-names.ts')).unknownNames(this.declared, this.sections, hide, lock, ranges)
+        : []),
     ].join('; ');
     if (faults && faults !== this.toldFaults) this.fault(`${faults}.`);
     this.toldFaults = faults;

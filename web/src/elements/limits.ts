@@ -57,30 +57,6 @@ export function narrow(properties: readonly Property[], ranges: Ranges): Propert
   });
 }
 
-/** Faults of the names that a host uses. */
-export function unknownNames(
-  properties: readonly Property[],
-  sections: readonly string[],
-  hide: readonly string[],
-  lock: readonly string[],
-  ranges: Ranges,
-): string[] {
-  const ids = new Set(properties.map((p) => p.id));
-  const faults = [
-    ...hide.filter((id) => !ids.has(id) && !sections.includes(id)).map((id) => `hide “${id}”`),
-    ...lock.filter((id) => id !== 'all' && !ids.has(id)).map((id) => `lock “${id}”`),
-    ...Object.keys(ranges)
-      .filter((id) => !ids.has(id))
-      .map((id) => `range “${id}”`),
-  ].map((what) => `${what} names nothing here and has no effect`);
-  for (const p of properties) {
-    const range = ranges[p.id];
-    if (range && narrow([p], { [p.id]: range })[0] === p)
-      faults.push(`range of “${p.id}” leaves no value of it and has no effect`);
-  }
-  return faults;
-}
-
 const idOf = (key: string): string => key.replace(/^b\./, '');
 
 /** The state within the allowed ranges; what is outside goes to the nearest allowed value. */

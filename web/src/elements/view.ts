@@ -4,7 +4,6 @@ import { customElement, property, query, state } from 'lit/decorators.js';
 import { guard } from 'lit/directives/guard.js';
 import type { Cursor } from '../views/cursor.ts';
 import type { Frame, LegendItem, Plot, AxisScale } from '../views/axes.ts';
-import { fileName, pngOf, save, svgOf } from '../views/export.ts';
 import { commonExtent, comparedWith, drawHeatmap } from '../views/heatmap.ts';
 import { drawHistogram } from '../views/histogram.ts';
 import { drawLines, nearest } from '../views/lines.ts';
@@ -488,6 +487,7 @@ export class LinView extends LitElement {
     // The link of an exhibit names its page.
     const query = this.link.includes('?') || !this.link ? this.link : `?${this.link}`;
     const link = location.pathname.replace(/[^/]*$/, '') + query;
+    const { fileName, pngOf, save, svgOf } = await import('../views/export.ts');
     const name = fileName(this.view, this.panel, this.link, kind);
     if (kind === 'csv') {
       save(new Blob([csvOf(this.view, this.panel, link)], { type: 'text/csv' }), name);
