@@ -200,7 +200,7 @@ test('the ledger measures every claim on this device', async ({ page }) => {
   // What trained models recall and lose, and how many pictures they get right, takes a software GPU minutes: it is measured on the CPU, and
   // the kernels of both are compared elsewhere.
   const trained = ({ controls }: Declared): boolean =>
-    controls.some((c) => c.group === 'model' || c.group === 'trained' || c.id === 'picture');
+    controls.some((c) => c.group === 'model' || c.group === 'trained' || c.id === 'model');
   const all = (await declared(page)).filter((each) => !onGpu() || !trained(each));
   for (const { slug, claims } of all) {
     await open(page, slug);
