@@ -83,7 +83,9 @@ export default defineConfig({
               {
                 name: 'webgpu',
                 testDir: './lab',
-                testIgnore: /no-adapter|endurance|offline/,
+                testIgnore: /no-adapter|endurance|offline|assignment/,
+                // What a back end does not change, and what takes a software one too long.
+                grepInvert: /@cpu/,
                 timeout: 180_000,
                 use: {
                   baseURL: LAB,

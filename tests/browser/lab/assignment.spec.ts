@@ -4,7 +4,6 @@ import { gzipSync } from 'node:zlib';
 import AxeBuilder from '@axe-core/playwright';
 import { expect, test, type Page } from '@playwright/test';
 import { openHost, script } from './host-page';
-import { onGpu } from './lab';
 
 const home = (page: Page): string => new URL(page.url()).origin;
 
@@ -12,8 +11,6 @@ interface Inside extends HTMLElement {
   query: string;
   result(): Promise<unknown>;
 }
-
-test.beforeEach(() => test.skip(onGpu(), 'the same on every back end'));
 
 const links = JSON.parse(readFileSync(join(__dirname, 'links.json'), 'utf8')) as {
   version: string;

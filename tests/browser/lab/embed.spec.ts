@@ -59,8 +59,7 @@ test('three elements on a page of another origin share one worker and draw', asy
   }
 });
 
-test('attributes set, hide, fix and narrow; events tell; a wrong name is said', async ({ page }) => {
-  test.skip(onGpu(), 'the same on every back end');
+test('attributes set, hide, fix and narrow; events tell; a wrong name is said @cpu', async ({ page }) => {
   const host = await openHost(
     `<script>addEventListener('linearium-ready', () => document.body.dataset.ready = '1');
       addEventListener('linearium-change', (e) => document.body.dataset.query = e.detail.query);
@@ -86,10 +85,9 @@ test('attributes set, hide, fix and narrow; events tell; a wrong name is said', 
   }
 });
 
-test('a sandboxed frame without an origin draws, tells its height, and obeys its host alone', async ({
+test('a sandboxed frame without an origin draws, tells its height, and obeys its host alone @cpu', async ({
   page,
 }) => {
-  test.skip(onGpu(), 'the same on every back end');
   const host = await openHost(
     '<div id="frames"></div>',
     `<script>window.told = [];

@@ -143,10 +143,10 @@ test('an image is pruned: its dropped patches are veiled and can be read with th
   expect((await download).suggestedFilename()).toContain('linearium_pruning_patches');
 });
 
-test('own images: one pixel and 64 million are read, what is none is told in a sentence', async ({
+test('own images: one pixel and 64 million are read, what is none is told in a sentence @cpu', async ({
   page,
 }) => {
-  test.skip(onGpu(), 'reading a file does not depend on the back end');
+  // Reading a file does not depend on the back end.
   await page.goto('/prune.html?read=image&picture=file');
   const choose = exhibit(page).getByLabel(/Your image/);
   await expect(choose).toBeVisible({ timeout: ANSWER_MS });
@@ -176,10 +176,10 @@ test('all drop modes: the winner flips between empty and redundant', async ({ pa
   expect(errors[1]!.decay).toBeGreaterThan(errors[1]!.hold);
 });
 
-test('all scores are measured while one looks, can be stopped, and the newest wish wins', async ({
+test('all scores are measured while one looks, can be stopped, and the newest wish wins @cpu', async ({
   page,
 }) => {
-  test.skip(onGpu(), 'a hundred runs take a software GPU too long');
+  // A hundred runs take a software GPU too long.
   await page.goto('/prune.html?show=scores&length=64');
   await exhibit(page).getByRole('button', { name: 'Stop' }).click();
   await expect(exhibit(page).getByRole('button', { name: 'Go on' })).toBeVisible();
@@ -210,8 +210,8 @@ for (const [width, scheme] of [
   [768, 'dark'],
   [1280, 'light'],
 ] as const)
-  test(`it fits ${width} px in ${scheme} and axe finds nothing`, async ({ page }) => {
-    test.skip(onGpu(), 'what it looks like does not depend on the back end');
+  test(`it fits ${width} px in ${scheme} and axe finds nothing @cpu`, async ({ page }) => {
+    // What it looks like does not depend on the back end.
     await page.setViewportSize({ width, height: 900 });
     await page.emulateMedia({ colorScheme: scheme });
     for (const settings of [{}, { read: 'image' }, { show: 'modes' }] as Record<string, string>[]) {
