@@ -4,7 +4,7 @@
 
 use fearless_simd::Level;
 use linearium::kernels::gap_sum::{self, GapSum};
-use linearium::kernels::reorder::{self, CHOICE, Reorder};
+use linearium::kernels::reorder::{self, Reorder};
 use linearium::kernels::scaled_add::{self, ScaledAdd};
 use linearium::kernels::scan_outer::{self, ScanOuter};
 use linearium::player::{CpuPlayer, Player};
@@ -95,9 +95,9 @@ impl PrunedScan {
         let (t, rows) = if prunes { (KEPT, KEPT) } else { (T, T) };
         let [q, k, v, g] = if prunes {
             let kept = i.kept.iter().map(|&t| t as f32);
-            let order = layout.weight("order", kept.clone().chain([-1.0]).collect());
+            let order = layout.weight("order", kept.clone().collect());
             let bounds = layout.weight("bounds", kept.chain([T as f32]).collect());
-            let carried = layout.state("carried", COLUMNS);
+            let carried = layout.state("nothing carried", 1);
             let mut take = |x: BufferId, width: usize| {
                 let out = layout.scratch("taken", KEPT * width);
                 let params = Reorder {
@@ -105,7 +105,7 @@ impl PrunedScan {
                     width: width as u32,
                     x_stride: width as u32,
                     x_offset: 0,
-                    has_order: CHOICE,
+                    has_order: 1,
                     fill: 0.0,
                 };
                 recording.push(&reorder::KERNEL, &params, &[x, order], &[out, carried]);

@@ -1,7 +1,8 @@
 //! Rows in another order: `out[t] = x[order[t]]`, or from the last to the first.
 //!
-//! With [`CHOICE`] an order may also name what is no row of x: [`FILL`], [`CARRIED`] or [`STAYS`].
-//! That is how rows are dropped, put back to their places and held across cuts of the input.
+//! An order may also name what is no row of x: [`FILL`] or [`STAYS`], and with [`CHOICE`] also
+//! [`CARRIED`]. That is how rows are dropped, put back to their places and held across cuts of the
+//! input.
 
 use bytemuck::{Pod, Zeroable};
 use fearless_simd::Level;
@@ -11,7 +12,7 @@ use crate::random::Random;
 use crate::recording::{Call, Kernel, Params, Stage};
 
 /// `has_order`: the order also has a last entry for the row to be carried on (below 0: the carried
-/// row stays), and entries below 0 have a meaning.
+/// row stays).
 pub const CHOICE: u32 = 2;
 
 /// An entry of an order: all columns are the fill value.
@@ -35,7 +36,7 @@ pub struct Reorder {
     pub x_stride: u32,
     /// First column of x.
     pub x_offset: u32,
-    /// 1 if there is an order, [`CHOICE`] if it is one of T + 1 entries; 0 for the reverse.
+    /// 1 if there is an order of T entries, [`CHOICE`] if it has one more; 0 for the reverse.
     pub has_order: u32,
     /// The fill value.
     pub fill: f32,
@@ -56,10 +57,13 @@ fn canary(seed: u64) -> Call {
     // Some rows twice, others never.
     let mut order: Vec<f32> = (0..t).map(|_| random.below(t as usize) as f32).collect();
     let mut out = vec![f32::NAN; (t * width) as usize];
-    if has_order == CHOICE {
-        [order[3], order[4], order[8]] = [FILL, CARRIED, STAYS];
-        order.push([5.0, -1.0][(seed / 3 % 2) as usize]);
+    if has_order > 0 {
+        [order[3], order[8]] = [FILL, STAYS];
         out = random.normals(out.len(), 1.0);
+    }
+    if has_order == CHOICE {
+        order[4] = CARRIED;
+        order.push([5.0, -1.0][(seed / 3 % 2) as usize]);
     }
     Call {
         params: Params::pack(&params),

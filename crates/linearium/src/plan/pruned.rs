@@ -251,7 +251,7 @@ impl Planner {
         });
         let name = format!("{} at rows {to}", self.layout.info(buffer).name);
         let out = self.scratch(&name, self.most_rows() * width);
-        self.take(Columns::all(buffer, width), order, 0.0, out);
+        self.take(Columns::all(buffer, width), order, 0.0, false, out);
         self.declare_rows(out, width);
         if let Some(pruned) = &mut self.pruned {
             pruned.moved.insert((buffer, to, backwards), out);
@@ -259,16 +259,17 @@ impl Planner {
         out
     }
 
-    /// Rows after an order of one entry more than the present rows.
-    fn take(&mut self, x: Columns, order: BufferId, fill: f32, out: BufferId) {
+    /// Rows after an order of one entry more than the present rows; that last one counts only where
+    /// a row is carried on, which costs the GPU a pass of its own.
+    fn take(&mut self, x: Columns, order: BufferId, fill: f32, carries: bool, out: BufferId) {
         let name = format!("{} carried", self.layout.info(out).name);
-        let carried = self.state(&name, x.width);
+        let carried = self.state(&name, if carries { x.width } else { 1 });
         let params = Reorder {
             t: 0,
             width: x.width as u32,
             x_stride: x.stride as u32,
             x_offset: x.offset as u32,
-            has_order: CHOICE,
+            has_order: if carries { CHOICE } else { 1 },
             fill,
         };
         let (reads, writes) = ([x.buffer, order], [out, carried]);
@@ -348,7 +349,7 @@ impl Planner {
         };
         let order = self.list(list);
         self.rows = ALL;
-        self.take(Columns::all(x, width), order, 0.0, stream);
+        self.take(Columns::all(x, width), order, 0.0, false, stream);
         self.declare_rows(stream, width);
         self.rows = rows;
         Some(stream)
@@ -529,7 +530,7 @@ impl Planner {
         });
         self.rows = ALL;
         let out = self.rows(name, x.width);
-        self.take(x, order, fill, out.buffer);
+        self.take(x, order, fill, copies, out.buffer);
         out
     }
 

@@ -17,11 +17,15 @@ fn reorder_takes_rows_as_they_are() {
             let x = rng.rows(t, width, stride, offset);
             let mut order: Vec<f32> = (0..t).map(|_| rng.below(t) as f32).collect();
             let mut carried = rng.values(width, -1.0, 1.0);
+            let others: &[f32] = match has_order {
+                0 => &[],
+                CHOICE => &[FILL, CARRIED, STAYS],
+                _ => &[FILL, STAYS],
+            };
+            for (n, entry) in order.iter_mut().enumerate() {
+                *entry = *others.get(n % 5).unwrap_or(entry);
+            }
             if has_order == CHOICE {
-                for (n, entry) in order.iter_mut().enumerate() {
-                    let others = [FILL, CARRIED, STAYS];
-                    *entry = *others.get(n % 5).unwrap_or(entry);
-                }
                 // The last row goes on, or none.
                 order.push(t as f32 - 1.0);
             }
