@@ -6,7 +6,7 @@ export default defineConfig({
   outputDir: '../../target/xtask/playwright-notebook',
   workers: 1,
   retries: 0,
-  timeout: 120_000,
+  timeout: 90_000,
   forbidOnly: true,
   reporter: [['list']],
   expect: { timeout: 30_000 },

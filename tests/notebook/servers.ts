@@ -108,6 +108,6 @@ export async function openMarimo(cells: readonly string[]): Promise<Notebook> {
   writeFileSync(join(folder, 'lesson.py'), cells.join('\n'));
   const port = await freePort();
   const origin = `http://127.0.0.1:${port}`;
-  const words = ['marimo', 'run', 'lesson.py', '--headless', '--no-token', '--skip-update-check'];
+  const words = ['marimo', 'run', 'lesson.py', '--headless', '--no-token'];
   return start([...words, '--host', '127.0.0.1', '--port', `${port}`], folder, origin, `${origin}/`);
 }

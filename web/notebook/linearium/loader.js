@@ -37,7 +37,7 @@ function bring(model, path) {
 
 /** The module of the elements. A page can define them once: what comes second takes what is there. */
 function elements(model) {
-  const version = model.get('version');
+  const version = model.get('_version');
   const loaded = globalThis[LOADED];
   if (loaded && loaded.version !== version)
     return Promise.reject(
@@ -76,7 +76,7 @@ async function render({ model, el }) {
     },
     (error) => {
       words.textContent = `Linearium could not be loaded: ${error.message}.`;
-      model.send({ kind: 'error', asked: model.get('asked'), message: words.textContent });
+      model.send({ kind: 'error', asked: model.get('_asked'), message: words.textContent });
     },
   );
   return () => {

@@ -77,12 +77,12 @@ class _Element(anywidget.AnyWidget):
     task = traitlets.Unicode("").tag(sync=True)
 
     #: Name of the custom element.
-    element = traitlets.Unicode().tag(sync=True)
+    _element = traitlets.Unicode().tag(sync=True)
     #: Slug of an exhibit.
-    name = traitlets.Unicode("").tag(sync=True)
-    version = traitlets.Unicode(_version()).tag(sync=True)
+    _name = traitlets.Unicode("").tag(sync=True)
+    _version = traitlets.Unicode(_version()).tag(sync=True)
     #: How often Python has set the state: a result says which setting it belongs to.
-    asked = traitlets.Int(0).tag(sync=True)
+    _asked = traitlets.Int(0).tag(sync=True)
 
     #: The settings of this element by id.
     settings: dict[str, Setting] = {}
@@ -132,7 +132,7 @@ class _Element(anywidget.AnyWidget):
         if self._from_page:
             return
         self._fault = ""
-        self.asked += 1
+        self._asked += 1
 
     def set_state(self, sync_data: Any) -> None:
         """What the page says of the traits."""
@@ -185,14 +185,24 @@ class _Element(anywidget.AnyWidget):
             self._views = max(0, self._views - 1)
         elif kind == "working":
             self._working = True
+            self._take_state(content["state"])
         elif kind == "error":
-            if content["asked"] == self.asked:
+            if content["asked"] == self._asked:
                 self._fault = content["message"]
         elif kind == "result":
             self._result = unpack(content, buffers[0] if buffers else b"")
             self._result_of = content["asked"]
             self._working = False
             self._fault = ""
+
+    def _take_state(self, state: dict[str, str]) -> None:
+        self._from_page = True
+        try:
+            # The page has it already; told again it could undo what was chosen there meanwhile.
+            with self._lock_property(state=state):
+                self.state = state
+        finally:
+            self._from_page = False
 
     def _send_file(self, content: dict[str, Any]) -> None:
         answer = {"kind": "file", "ticket": content["ticket"]}
@@ -207,7 +217,7 @@ class _Element(anywidget.AnyWidget):
 
     @property
     def _is_current(self) -> bool:
-        return self._result is not None and self._result_of == self.asked and not self._working
+        return self._result is not None and self._result_of == self._asked and not self._working
 
     def _current(self) -> Result:
         result = self._result
@@ -275,14 +285,15 @@ class Lab(_Element):
     """The lab: a model reads a text, and the panels show what it remembers.
 
     Settings are given by name (``context=1024``, ``decay_factor=0.99``, for run B ``b_model=...``) or as
-    they stand in a link (``state={"decay-factor": 0.99}``). ``lab.settings`` tells all of them.
+    they stand in a link (``state={"decay-factor": 0.99}``). ``lab.settings`` tells all of them. The words
+    on how the page works are left out unless ``hide`` says something else.
     """
 
     def __init__(
         self,
         *,
         state: Mapping[str, object] | None = None,
-        hide: str | list[str] | tuple[str, ...] = "",
+        hide: str | list[str] | tuple[str, ...] = "words",
         lock: str | list[str] | tuple[str, ...] = "",
         range: str | Mapping[str, Any] = "",
         theme: str = "auto",
@@ -298,7 +309,7 @@ class Lab(_Element):
             range=range,
             theme=theme,
             task=task,
-            element="linearium-lab",
+            _element="linearium-lab",
         )
 
 
@@ -326,6 +337,6 @@ class Exhibit(_Element):
             range=range,
             theme=theme,
             task=task,
-            element="linearium-exhibit",
-            name=name,
+            _element="linearium-exhibit",
+            _name=name,
         )

@@ -12,8 +12,8 @@ import { packed } from './packed.ts';
 /** What anywidget gives of a model, as far as it is used here. */
 interface Model {
   get(name: 'state'): Record<string, string>;
-  get(name: 'asked' | 'computed'): number;
-  get(name: 'element' | 'name' | 'hide' | 'lock' | 'range' | 'theme' | 'task'): string;
+  get(name: '_asked' | 'computed'): number;
+  get(name: '_element' | '_name' | 'hide' | 'lock' | 'range' | 'theme' | 'task'): string;
   set(name: string, value: unknown): void;
   save_changes(): void;
   send(content: unknown, callbacks?: unknown, buffers?: ArrayBuffer[]): void;
@@ -62,7 +62,7 @@ function whereTo(link: URL): string {
 
 /** Puts the element into the output of a cell; gives what takes it out again. */
 export function render({ model, el, bring }: Place): () => void {
-  const element = document.createElement(model.get('element')) as Embedded;
+  const element = document.createElement(model.get('_element')) as Embedded;
   const stopBringing = bringFrom(bring);
   const heard: [string, (content: { kind?: string }) => void][] = [];
   const hear = (event: string, callback: (content: { kind?: string }) => void): void => {
@@ -76,7 +76,7 @@ export function render({ model, el, bring }: Place): () => void {
   for (const type of ['keydown', 'keyup', 'keypress']) el.addEventListener(type, keepKeys);
 
   // From Python to the element.
-  if (model.get('name')) element.setAttribute('name', model.get('name'));
+  if (model.get('_name')) element.setAttribute('name', model.get('_name'));
   const setOptions = (): void => {
     for (const name of OPTIONS) element[name] = model.get(name);
     // A snippet for another page needs an address, which the files of a notebook do not have.
@@ -104,12 +104,14 @@ export function render({ model, el, bring }: Place): () => void {
     results += 1;
     const { tree, bytes } = packed({ query, state: element.state, panels, values, notices });
     notices = [];
-    model.send({ kind: 'result', asked: model.get('asked'), ...tree }, undefined, [bytes]);
+    model.send({ kind: 'result', asked: model.get('_asked'), ...tree }, undefined, [bytes]);
     model.set('computed', model.get('computed') + 1);
     model.save_changes();
   };
   element.addEventListener('linearium-change', () => {
-    model.send({ kind: 'working' });
+    // A front end may hold changes of the model back while the kernel is busy, but not messages, which
+    // are there before the next cell runs.
+    model.send({ kind: 'working', state: { ...element.state } });
     if (sameState(element.state, model.get('state'))) return;
     model.set('state', { ...element.state });
     model.save_changes();
@@ -118,7 +120,7 @@ export function render({ model, el, bring }: Place): () => void {
   element.addEventListener('linearium-error', (event) => {
     const { message, notice } = (event as CustomEvent<{ message: string; notice: boolean }>).detail;
     if (notice) notices.push(message);
-    else model.send({ kind: 'error', asked: model.get('asked'), message });
+    else model.send({ kind: 'error', asked: model.get('_asked'), message });
   });
   hear('msg:custom', ({ kind }) => {
     if (kind !== 'wanted') return;
