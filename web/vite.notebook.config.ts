@@ -43,10 +43,12 @@ export default defineConfig(() => {
       target: ['chrome123', 'firefox120', 'safari17.5'],
       outDir: 'notebook/linearium/static',
       emptyOutDir: true,
+      // It is brought whole, by messages, not by a network.
+      chunkSizeWarningLimit: 1000,
       modulePreload: { polyfill: false },
       rolldownOptions: {
         input: { linearium: join(root, 'src/notebook/widget.ts') },
-        preserveEntrySignatures: 'exports-only',
+        preserveEntrySignatures: 'exports-only' as const,
         output: { entryFileNames: 'linearium.js', codeSplitting: false },
       },
     },

@@ -61,7 +61,6 @@ test.beforeAll(async ({ browser }) => {
 });
 
 test.afterAll(async () => {
-  await element().scrollIntoViewIfNeeded(); await page.screenshot({ path: '/tmp/jl.png' });
   await page.close();
   await notebook.close();
 });
@@ -171,7 +170,9 @@ test('an exhibit out of sight gives its numbers, with the complete engine', asyn
   expect(query).toContain('bits=3');
   expect(symbols.length).toBeGreaterThan(1);
   expect(views).toBeGreaterThan(0);
-  await expect(cell(5).locator('linearium-exhibit').getByRole('heading', { name: 'L-Mul' }).first()).toBeAttached();
+  await expect(
+    cell(5).locator('linearium-exhibit').getByRole('heading', { name: 'L-Mul' }).first(),
+  ).toBeAttached();
 });
 
 test('a lab that no cell shows ends in a sentence', async () => {

@@ -26,7 +26,9 @@ function bring(model, path) {
       () =>
         end(
           reject,
-          new Error(`the kernel did not send ${path}: wait for the cell that it runs, or run the cell of this widget again`),
+          new Error(
+            `the kernel did not send ${path}: wait for the cell that it runs, or run the cell of this widget again`,
+          ),
         ),
       PATIENCE_MS,
     );
@@ -41,7 +43,9 @@ function elements(model) {
   const loaded = globalThis[LOADED];
   if (loaded && loaded.version !== version)
     return Promise.reject(
-      new Error(`this page has loaded Linearium ${loaded.version} already: load the page again for ${version}`),
+      new Error(
+        `this page has loaded Linearium ${loaded.version} already: load the page again for ${version}`,
+      ),
     );
   if (loaded) return loaded.module;
   const load = async () => {
@@ -55,7 +59,7 @@ function elements(model) {
   };
   const module = load();
   globalThis[LOADED] = { version, module };
-  module.catch(() => delete globalThis[LOADED]);
+  module.catch(() => (globalThis[LOADED] = undefined));
   return module;
 }
 

@@ -54,7 +54,10 @@ function whereTo(link: URL): string {
   const slug = settings.get('exhibit');
   settings.delete('exhibit');
   const state = [...settings].map(([key, value]) => `${JSON.stringify(key)}: ${JSON.stringify(value)}`);
-  const words = [...(slug ? [JSON.stringify(slug)] : []), ...(state.length ? [`state={${state.join(', ')}}`] : [])];
+  const words = [
+    ...(slug ? [JSON.stringify(slug)] : []),
+    ...(state.length ? [`state={${state.join(', ')}}`] : []),
+  ];
   if (slug) return `In a notebook: linearium.Exhibit(${words.join(', ')})`;
   if (/(^|\/)(index\.html)?$/.test(link.pathname)) return `In a notebook: linearium.Lab(${words.join(', ')})`;
   return 'This link leads to a page of Linearium that a notebook does not have.';
