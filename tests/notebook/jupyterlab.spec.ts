@@ -2,6 +2,7 @@
 import { expect, test, type Locator, type Page } from '@playwright/test';
 import { formatNumber } from '../../web/src/views/format';
 import { tableOf } from '../browser/lab/lab';
+import { examples } from '../package/consumer';
 import { openJupyterLab, type Notebook } from './servers';
 
 const CELLS = [
@@ -43,6 +44,11 @@ except linearium.LineariumError as error:
     print(json.dumps(str(error)))`,
 ] as const;
 
+/** The examples of the words, which go on from one another. */
+const WORDS = ['README.md', 'web/notebook/README.md']
+  .flatMap(examples)
+  .filter(({ language }) => language === 'python');
+
 test.describe.configure({ mode: 'serial' });
 
 let notebook: Notebook;
@@ -50,7 +56,7 @@ let page: Page;
 const elsewhere: string[] = [];
 
 test.beforeAll(async ({ browser }) => {
-  notebook = await openJupyterLab(CELLS);
+  notebook = await openJupyterLab([...CELLS, ...WORDS.map(({ source }) => source)]);
   page = await browser.newPage({ viewport: { width: 1400, height: 1000 } });
   page.on('request', (request) => {
     const url = request.url();
@@ -188,6 +194,17 @@ test('the colours follow JupyterLab’s theme', async () => {
   await choose(/^JupyterLab Dark$/).click();
   await expect(element()).toHaveAttribute('theme', 'dark');
 });
+
+for (const [i, { file, line }] of WORDS.entries()) {
+  test(`the example on line ${line} of ${file} runs`, async () => {
+    const index = CELLS.length + i;
+    await run(index);
+    // A number stands in the brackets when the cell has ended.
+    await expect(cell(index).locator('.jp-InputPrompt')).toHaveText(/^\[\d+\]:$/);
+    const outputs = cell(index).locator('.jp-OutputArea-output');
+    await expect(outputs.and(page.locator('[data-mime-type$="stderr"]'))).toHaveCount(0);
+  });
+}
 
 test('nothing was asked of another origin', () => {
   expect(elsewhere).toEqual([]);
