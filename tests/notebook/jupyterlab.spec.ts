@@ -202,7 +202,9 @@ for (const [i, { file, line }] of WORDS.entries()) {
     // A number stands in the brackets when the cell has ended.
     await expect(cell(index).locator('.jp-InputPrompt')).toHaveText(/^\[\d+\]:$/);
     const outputs = cell(index).locator('.jp-OutputArea-output');
-    await expect(outputs.and(page.locator('[data-mime-type$="stderr"]'))).toHaveCount(0);
+    await expect(
+      outputs.and(page.locator('[data-mime-type$="error"], [data-mime-type$="stderr"]')),
+    ).toHaveCount(0);
   });
 }
 
