@@ -134,7 +134,7 @@ async function customElements() {
   const typeOf = ({ type, choices }) => ({
     text: choices ? choices.map(({ id }) => `'${id}'`).join(' | ') : type === 'text' ? 'string' : 'number',
   });
-  const events = ['ready', 'change', 'error'].map((name) => ({
+  const events = ['ready', 'change', 'result', 'error'].map((name) => ({
     name: `linearium-${name}`,
     type: { text: 'CustomEvent' },
   }));

@@ -90,11 +90,16 @@ const WASM_FEATURES: [&str; 7] = [
 
 /// Sets the machine up for building, then builds the wasm and the page.
 pub fn all(tree: &Tree) -> Outcome<()> {
-    setup::wasm_target(tree)?;
-    setup::npm_packages(tree)?;
-    wasm(tree)?;
+    engines(tree)?;
     page(tree)?;
     package(tree)
+}
+
+/// Sets the machine up for building, then builds the wasm.
+pub fn engines(tree: &Tree) -> Outcome<()> {
+    setup::wasm_target(tree)?;
+    setup::npm_packages(tree)?;
+    wasm(tree)
 }
 
 /// What the wasm is made from.
@@ -117,7 +122,7 @@ fn wasm_inputs(tree: &Tree) -> Outcome<u64> {
 }
 
 /// Everything that wasm-pack makes and something is built from.
-fn engine_files() -> Vec<String> {
+pub fn engine_files() -> Vec<String> {
     let mut files = Vec::new();
     for Engine { name, .. } in ENGINES {
         files.push(format!("pkg/{name}.js"));
@@ -229,6 +234,9 @@ fn optimise(
         })
 }
 
+/// Folders of web/ that the page and the npm package are not made from.
+const NOT_OF_THE_PAGE: [&str; 4] = ["node_modules", "dist", "dist-gallery", "notebook"];
+
 /// The page itself, on the wasm in pkg/.
 fn page(tree: &Tree) -> Outcome<()> {
     let engines = engine_files();
@@ -242,7 +250,7 @@ fn package(tree: &Tree) -> Outcome<()> {
     let mut sources: Vec<PathBuf> = engine_files().iter().map(|file| tree.at(file)).collect();
     sources
         .extend(["web", "Cargo.toml", "LICENSE-MIT", "LICENSE-APACHE"].map(|path| tree.at(path)));
-    let inputs = tree::fingerprint(&sources, &["node_modules", "dist", "dist-gallery"])?;
+    let inputs = tree::fingerprint(&sources, &NOT_OF_THE_PAGE)?;
     let outputs = ["pkg/lib", "pkg/elements", "pkg/package.json"].map(|path| tree.at(path));
     if tree.is_current("package", inputs, &outputs) {
         println!("package: unchanged");
@@ -267,7 +275,7 @@ pub fn gallery(tree: &Tree) -> Outcome<()> {
 
 fn vite(tree: &Tree, product: &str, script: &str, output: &str, sources: &[&str]) -> Outcome<()> {
     let sources: Vec<PathBuf> = sources.iter().map(|path| tree.at(path)).collect();
-    let inputs = tree::fingerprint(&sources, &["node_modules", "dist", "dist-gallery"])?;
+    let inputs = tree::fingerprint(&sources, &NOT_OF_THE_PAGE)?;
     let outputs = [tree.at(output)];
     if tree.is_current(product, inputs, &outputs) {
         println!("{product}: unchanged");

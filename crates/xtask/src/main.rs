@@ -8,6 +8,7 @@ mod build;
 mod check;
 mod licence;
 mod new;
+mod notebook;
 mod process;
 mod serve;
 mod setup;
@@ -24,9 +25,10 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   serve [--port N] [--no-open]   set up, build the wasm and the page, and serve it
-  test [STAGE...] [FILTER...]    run every test there is, or some: native, gpu, wasm, browser, package
+  test [STAGE...] [FILTER...]    run every test there is, or some: native, gpu, wasm, browser, package, notebook
   check                          format, lints, types, licences and advisories, size budget
   new exhibit SLUG               the two files of an exhibit, which pass the suite as they are
+  notebook                       the Python package of the notebook widget, as a wheel
   size                           gzipped size of the wasm and of the first load, against its budget
   bench [CASE...] [--rounds N] [--seconds S] [--json FILE]
                                  our code against its peers in the same run, as ratios,
@@ -57,6 +59,7 @@ fn dispatch(arguments: &[String]) -> Outcome<()> {
         "check" => check::run(&tree, rest),
         "size" => size::run(&tree, rest),
         "bench" => bench::run(&tree, rest),
+        "notebook" => notebook::run(&tree, rest),
         "new" => new::run(&tree, rest),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");

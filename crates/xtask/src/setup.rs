@@ -215,6 +215,55 @@ fn node_major(said: &str) -> Option<u32> {
         .ok()
 }
 
+/// The Python of target/notebook, with what builds and tries the package of the notebook widget.
+pub fn notebook_python(tree: &Tree) -> Outcome<PathBuf> {
+    let folder = tree.at("target/notebook/venv");
+    let python = folder.join("bin/python");
+    let list = tree.at("tests/notebook/requirements.txt");
+    let mark = format!(
+        "{:016x}",
+        tree::fingerprint(std::slice::from_ref(&list), &[])?
+    );
+    let stamp = folder.join(".set-up");
+    if python.is_file() && std::fs::read_to_string(&stamp).is_ok_and(|found| found == mark) {
+        return Ok(python);
+    }
+    let has_venv = || {
+        let words = ["-c", "import ensurepip, venv"];
+        process::capture(Command::new("python3").args(words)).is_ok_and(|said| said.success)
+    };
+    if !has_venv() {
+        apt_install(&[(
+            "python3-venv",
+            "the Python package of the notebook widget is built and tried with it",
+        )])?;
+    }
+    say(
+        "JupyterLab, marimo and anywidget into target/notebook (half a minute)",
+        "the notebook widget is built for them and tried in them",
+    );
+    process::run(
+        Command::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(&folder),
+    )?;
+    let mut pip = Command::new(&python);
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+    ])
+    .arg("--requirement")
+    .arg(&list);
+    process::run(&mut pip).map_err(|error| {
+        format!("{error}: see that this machine reaches a Python package index and that python3 is 3.11 or newer, and run this again")
+    })?;
+    tree::write(&stamp, &mark)?;
+    Ok(python)
+}
+
 /// Chromium, its driver and lavapipe, through apt where they are missing.
 pub fn test_machine() -> Outcome<TestMachine> {
     let mut missing = Vec::new();

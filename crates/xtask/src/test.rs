@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every test there is, stage by stage, and one closing line for them all.
 
 use crate::build;
+use crate::notebook;
 use crate::process::{self, Outcome};
 use crate::setup::{self, TestMachine, WasmTools};
 use crate::test_report::{self, Counts};
@@ -23,14 +24,17 @@ enum Stage {
     Browser,
     /// The packed npm package in Node, in Vite, and in pages without a bundler.
     Package,
+    /// The Python package in Python, JupyterLab and marimo.
+    Notebook,
 }
 
-const STAGES: [(&str, Stage); 5] = [
+const STAGES: [(&str, Stage); 6] = [
     ("native", Stage::Native),
     ("gpu", Stage::Gpu),
     ("wasm", Stage::Wasm),
     ("browser", Stage::Browser),
     ("package", Stage::Package),
+    ("notebook", Stage::Notebook),
 ];
 
 /// What was asked for: the stages in their order, and parts of test names.
@@ -43,7 +47,7 @@ struct Choice {
 fn choose(arguments: &[String]) -> Outcome<Choice> {
     if let Some(option) = arguments.iter().find(|word| word.starts_with('-')) {
         return Err(format!(
-            "test does not know `{option}`: it takes stages (native, gpu, wasm, browser, package) and parts of test names"
+            "test does not know `{option}`: it takes stages (native, gpu, wasm, browser, package, notebook) and parts of test names"
         ));
     }
     let named = |name: &str| arguments.iter().any(|word| word == name);
@@ -145,6 +149,9 @@ impl<'a> Bench<'a> {
         if has(Stage::Browser) {
             build::gallery(tree)?;
         }
+        if has(Stage::Notebook) {
+            build::engines(tree)?;
+        }
         Ok(Self {
             tree,
             machine,
@@ -164,8 +171,9 @@ impl<'a> Bench<'a> {
                 let gpu = self.wasm("gpu", plain)?;
                 Ok(cpu + relaxed_cpu + gpu)
             }
-            Stage::Browser => self.playwright("tests/browser/playwright.config.ts"),
-            Stage::Package => self.playwright("tests/package/playwright.config.ts"),
+            Stage::Browser => self.playwright("tests/browser/playwright.config.ts", &[]),
+            Stage::Package => self.playwright("tests/package/playwright.config.ts", &[]),
+            Stage::Notebook => self.notebook(),
         }
     }
 
@@ -229,12 +237,42 @@ impl<'a> Bench<'a> {
         )
     }
 
-    fn playwright(&self, config: &str) -> Outcome<Counts> {
+    /// Installs the wheel where its tests are, which are those of Python and those in a browser.
+    fn notebook(&self) -> Outcome<Counts> {
+        let python = setup::notebook_python(self.tree)?;
+        let wheel = notebook::wheel(self.tree, &python)?;
+        let mut pip = Command::new(&python);
+        pip.args(["-m", "pip", "install", "--quiet", "--no-deps"])
+            .args(["--force-reinstall", "--disable-pip-version-check"])
+            .arg(&wheel);
+        process::run(&mut pip)?;
+        let mut pytest = process::in_directory(&python, self.tree.root());
+        pytest
+            .args(["-B", "-m", "pytest", "-p", "no:cacheprovider", "-q"])
+            .arg("tests/notebook");
+        if !self.filters.is_empty() {
+            pytest.arg("-k").arg(self.filters.join(" or "));
+        }
+        let run = process::tee(&mut pytest)?;
+        let counts = test_report::pytest(&run.output)
+            .ok_or("pytest ended without its closing line: its output above says why")?;
+        // With a filter it may have nothing to run, which it calls a failure.
+        let nothing = !self.filters.is_empty() && counts == Counts::default();
+        let of_python = self.judged("pytest", counts, run.success || nothing)?;
+        let of_pages = self.playwright(
+            "tests/notebook/playwright.config.ts",
+            &[("LINEARIUM_PYTHON", &python)],
+        )?;
+        Ok(of_python + of_pages)
+    }
+
+    fn playwright(&self, config: &str, more: &[(&str, &Path)]) -> Outcome<Counts> {
         let web = self.tree.at("web");
         let report = self.tree.at("target/xtask/playwright.json");
         tree::write(&report, "")?;
         let mut playwright = playwright_command(&web, &self.machine.chromium, &report);
         playwright.env("LINEARIUM_PORT", process::free_ports()?.to_string());
+        playwright.envs(more.iter().copied());
         playwright
             .args(["test", "--config"])
             .arg(self.tree.at(config));

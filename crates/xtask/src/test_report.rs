@@ -83,9 +83,50 @@ pub fn playwright(report: &str) -> Option<Counts> {
     })
 }
 
+/// Reads the closing line of pytest: `2 failed, 5 passed, 1 error in 0.12s`.
+pub fn pytest(output: &str) -> Option<Counts> {
+    let line = output.lines().rev().find(|line| line.contains(" in "))?;
+    let (numbers, _) = line.trim_matches(['=', ' ']).rsplit_once(" in ")?;
+    let mut counts = Counts::default();
+    if numbers == "no tests ran" {
+        return Some(counts);
+    }
+    for part in numbers.split(", ") {
+        let (number, kind) = part.split_once(' ')?;
+        let number: u64 = number.parse().ok()?;
+        match kind {
+            "passed" => counts.passed += number,
+            "failed" | "error" | "errors" | "xpassed" => counts.failed += number,
+            // A test that is expected to fail proves no more than one that did not run.
+            "skipped" | "xfailed" => counts.skipped += number,
+            "warning" | "warnings" | "deselected" => {}
+            _ => return None,
+        }
+    }
+    Some(counts)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_closing_line_of_pytest_counts_every_kind() {
+        let counts = |passed, failed, skipped| Counts {
+            passed,
+            failed,
+            skipped,
+        };
+        let told =
+            "..F\n2 failed, 5 passed, 1 skipped, 3 deselected, 1 warning, 1 error in 0.12s\n";
+        assert_eq!(pytest(told), Some(counts(5, 3, 1)));
+        assert_eq!(
+            pytest("===== 7 passed in 1.20s =====\n"),
+            Some(counts(7, 0, 0))
+        );
+        assert_eq!(pytest("no tests ran in 0.01s\n"), Some(Counts::default()));
+        assert_eq!(pytest("Traceback (most recent call last):\n"), None);
+    }
 
     #[test]
     fn every_test_program_is_counted() {

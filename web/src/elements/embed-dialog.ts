@@ -2,7 +2,7 @@
 import { css, html, LitElement, nothing, type TemplateResult } from 'lit';
 import { customElement, property, query, state } from 'lit/decorators.js';
 import type { Property } from '../engine/protocol.ts';
-import { HOME } from '../engine/seats.ts';
+import { HOME } from '../engine/own-files.ts';
 import { fileName, save, svgOf } from '../views/export.ts';
 import type { Panel } from '../views/types.ts';
 import { encode, quantities, type Task } from './assignment.ts';

@@ -7,7 +7,7 @@
 import { html, LitElement, nothing, type PropertyValues, type TemplateResult } from 'lit';
 import { property, state } from 'lit/decorators.js';
 import type { Property } from '../engine/protocol.ts';
-import { HOME } from '../engine/seats.ts';
+import { HOME } from '../engine/own-files.ts';
 import type { Theme } from '../views/palette.ts';
 import type { Panel } from '../views/types.ts';
 import type { Submission, Task } from './assignment.ts';
@@ -216,7 +216,7 @@ export abstract class Embedded extends LitElement {
         ? (await import('./unknown-names.ts')).unknownNames(this.declared, this.sections, hide, lock, ranges)
         : []),
     ].join('; ');
-    if (faults && faults !== this.toldFaults) this.fault(`${faults}.`);
+    if (faults && faults !== this.toldFaults) this.fault(`${faults}.`, true);
     this.toldFaults = faults;
   }
 
@@ -351,8 +351,9 @@ export abstract class Embedded extends LitElement {
     this.emit('change', { query: this.query, state: this.state, link: this.permalink });
   }
 
-  protected fault(message: string): void {
-    this.emit('error', { message });
+  /** With `notice` the work went on, with something else than was asked for. */
+  protected fault(message: string, notice = false): void {
+    this.emit('error', { message, notice });
   }
 
   /** The work for the present state goes on. */
@@ -369,12 +370,14 @@ export abstract class Embedded extends LitElement {
       this.idle = true;
       const result = this.computed;
       this.settledResult = result;
+      this.emit('result', result);
       for (const resolve of this.waiting.splice(0)) resolve(result);
     }, SETTLED_MS);
   }
 
-  /** What is computed for the present state, when all of it is there. */
+  /** What is computed for the present state, when all of it is there; who asks need not have seen it. */
   result(): Promise<Result> {
+    if (this.isConnected) this.beginOnce();
     if (this.idle) return Promise.resolve(this.computed);
     return new Promise((resolve) => this.waiting.push(resolve));
   }

@@ -8,7 +8,7 @@ import { customElement, property, state } from 'lit/decorators.js';
 import { unsafeHTML } from 'lit/directives/unsafe-html.js';
 import { EngineClient, type EngineListener } from '../engine/client.ts';
 import type { Exhibit, ExhibitAnswer, LiveValue, Need, Property } from '../engine/protocol.ts';
-import { HOME } from '../engine/seats.ts';
+import { HOME } from '../engine/own-files.ts';
 import { Cursor } from '../views/cursor.ts';
 import { formatNumber } from '../views/format.ts';
 import type { Panel } from '../views/types.ts';
@@ -430,7 +430,7 @@ export class LineariumExhibit extends Embedded implements EngineListener {
     for (const notice of answer.notices) {
       if (waits) continue;
       this.tell(notice, false);
-      this.fault(notice);
+      this.fault(notice, true);
     }
   }
 

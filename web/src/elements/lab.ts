@@ -252,7 +252,7 @@ export class LineariumLab extends Embedded implements EngineListener {
     if (facts !== undefined) this.facts = facts;
     for (const notice of notices) {
       this.tell(notice, false);
-      this.fault(notice);
+      this.fault(notice, true);
     }
     const before = this.lastLink;
     this.writeAddress(link);

@@ -7,8 +7,6 @@
  * one while the GPU is tried, and takes its place when the GPU has passed its self-check; or at once,
  * when a mixer is asked for that the small one does not have.
  */
-import relaxedUrl from '#first-relaxed-url';
-import plainUrl from '#first-url';
 import type { Panel } from '../views/types.ts';
 import type {
   Checked,
@@ -27,8 +25,8 @@ import type {
   ToWorker,
 } from './protocol.ts';
 import type { OwnImage } from './own-image.ts';
-import { hasRelaxedSimd } from './relaxed.ts';
-import { announceComplete, HOME, onComplete, Seat } from './seats.ts';
+import { compileComplete, compileFirst, fetchOwn } from './own-files.ts';
+import { announceComplete, onComplete, Seat } from './seats.ts';
 
 export interface EngineListener {
   ready(properties: Property[]): void;
@@ -55,25 +53,10 @@ const LARGE_BYTES = 64 << 20;
 /** So many replacements within a minute mean that the input at hand brings the engine down. */
 const MAX_RESTARTS = 3;
 
-const wasmUrl = hasRelaxedSimd() ? relaxedUrl : plainUrl;
-
-async function compile(): Promise<WebAssembly.Module | null> {
-  if (!wasmUrl) return null;
-  try {
-    return await WebAssembly.compileStreaming(fetch(wasmUrl));
-  } catch {
-    // A server that does not know the type application/wasm.
-    const response = await fetch(wasmUrl);
-    if (!response.ok)
-      throw new Error(`the engine could not be loaded (${response.status} ${response.statusText})`);
-    return WebAssembly.compile(await response.arrayBuffer());
-  }
-}
-
 let compiled: Promise<WebAssembly.Module | null> | undefined;
 /** Once for all elements of the page. */
 function compileWasm(): Promise<WebAssembly.Module | null> {
-  compiled ??= compile();
+  compiled ??= compileFirst();
   compiled.catch(() => (compiled = undefined));
   return compiled;
 }
@@ -81,7 +64,7 @@ function compileWasm(): Promise<WebAssembly.Module | null> {
 async function fetchFile(path: string): Promise<Uint8Array> {
   let response: Response;
   try {
-    response = await fetch(new URL(path, HOME));
+    response = await fetchOwn(path);
   } catch {
     throw new Error(`${path} could not be fetched: look at the connection and load the page again`);
   }
@@ -154,12 +137,10 @@ export class EngineClient {
     const begin = (wasm: WebAssembly.Module | null): void => {
       if (worker === this.worker) this.send({ type: 'start', engine: this.engine, wasm, gpu: false });
     };
-    if (this.engine === 'complete') begin(null);
-    else {
-      void compileWasm().then(begin, (error: unknown) =>
-        this.listener.failed(`The engine could not be started: ${String((error as Error).message)}.`),
-      );
-    }
+    const compiling = this.engine === 'complete' ? compileComplete() : compileWasm();
+    void compiling.then(begin, (error: unknown) =>
+      this.listener.failed(`The engine could not be started: ${String((error as Error).message)}.`),
+    );
     this.heartbeat ??= setInterval(() => this.beat(), PING_MS);
     this.unwatch ??= onComplete(() => this.join());
   }
@@ -208,7 +189,13 @@ export class EngineClient {
         this.listener.gpu(true, message.report);
       }
     };
-    worker.postMessage({ type: 'start', engine: 'complete', wasm: null, gpu: true } satisfies ToWorker);
+    void compileComplete().then(
+      (wasm) => {
+        if (worker === this.candidate)
+          worker.postMessage({ type: 'start', engine: 'complete', wasm, gpu: true });
+      },
+      (error: unknown) => fail((error as Error).message),
+    );
   }
 
   /** The complete engine in this worker takes the place of the first one. */

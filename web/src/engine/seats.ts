@@ -2,36 +2,8 @@
  * The workers of a page: one for each engine at most, however many elements there are. Each element
  * has a seat in it, which is a lab of its own behind a port of its own.
  */
-import icon from '/icon.svg?url';
-import workerUrl from './worker.ts?worker&url';
+import { openWorker } from './own-files.ts';
 import type { EngineKind, FromWorker, ToWorker } from './protocol.ts';
-
-/** Where the files of Linearium are, also when the page that uses them is elsewhere. */
-export const HOME = new URL('.', new URL(icon, import.meta.url));
-
-/**
- * A browser starts a worker from the page's own origin only. Files of another one are let in by a
- * module of a line, which their server must allow (CORS); the same in a sandboxed frame, whose origin
- * is no origin.
- */
-function openWorker(): Worker {
-  const url = new URL(workerUrl, import.meta.url);
-  const name = 'linearium';
-  if (url.origin === self.origin) return new Worker(url, { type: 'module', name });
-  if (self.origin !== 'null') {
-    const line = new Blob([`import ${JSON.stringify(url.href)};`], { type: 'text/javascript' });
-    return new Worker(URL.createObjectURL(line), { type: 'module', name });
-  }
-  // A sandboxed frame starts no module; a script that is none may import one there too, and what is
-  // said to it meanwhile is kept.
-  const lines = `const early = [];
-onmessage = (event) => early.push(event);
-import(${JSON.stringify(url.href)}).then(
-  () => early.forEach((event) => onmessage(event)),
-  () => setTimeout(() => { throw new Error('its files could not be loaded from ${url.origin}') }),
-);`;
-  return new Worker(URL.createObjectURL(new Blob([lines], { type: 'text/javascript' })), { name });
-}
 
 interface Table {
   worker: Worker;

@@ -19,10 +19,13 @@ async function load(message: Extract<ToWorker, { type: 'start' }>): Promise<Engi
     return { make: () => new FirstLab(), properties: FirstLab.properties() };
   }
   const complete = await import('#complete');
-  const { default: url } = await (hasRelaxedSimd()
-    ? import('#complete-relaxed-url')
-    : import('#complete-url'));
-  await complete.default(url ? { module_or_path: new URL(url, import.meta.url) } : undefined);
+  if (message.wasm) await complete.default({ module_or_path: message.wasm });
+  else {
+    const { default: url } = await (hasRelaxedSimd()
+      ? import('#complete-relaxed-url')
+      : import('#complete-url'));
+    await complete.default(url ? { module_or_path: new URL(url, import.meta.url) } : undefined);
+  }
   return { make: () => new complete.Lab(), properties: complete.Lab.properties() };
 }
 

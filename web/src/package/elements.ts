@@ -26,7 +26,7 @@ export interface LineariumElement extends HTMLElement {
   set state(state: Readonly<Record<string, string | number | null>>);
   /** The link to the page that shows this state. */
   readonly permalink: string;
-  /** What is computed for the present state, when all of it is there. */
+  /** What is computed for the present state, when all of it is there; asking begins what was not seen yet. */
   result(): Promise<ElementResult>;
 }
 
@@ -58,6 +58,8 @@ declare global {
     /** The first picture is on screen. */
     'linearium-ready': CustomEvent<Omit<ChangeDetail, 'link'>>;
     'linearium-change': CustomEvent<ChangeDetail>;
-    'linearium-error': CustomEvent<{ message: string }>;
+    /** Everything is computed for the present state. */
+    'linearium-result': CustomEvent<ElementResult>;
+    'linearium-error': CustomEvent<{ message: string; notice: boolean }>;
   }
 }
