@@ -284,3 +284,51 @@ for (const scheme of ['light', 'dark'] as const) {
     }
   });
 }
+
+test('on a narrow screen title, idea and pictures come before the controls', async ({ page }) => {
+  await page.setViewportSize({ width: 360, height: 900 });
+  await open(page, 'l_mul');
+  const places = ['.title', '.words', 'lin-panel', 'aside.rail', 'lin-claim-ledger'];
+  await expect(exhibit(page).locator('.lead .words').first()).toBeVisible();
+  const tops = (): Promise<number[]> =>
+    Promise.all(places.map(async (p) => (await exhibit(page).locator(p).first().boundingBox())!.y));
+  const narrow = await tops();
+  expect(narrow).toEqual([...narrow].sort((a, b) => a - b));
+  // What is read and tabbed through has the same order.
+  const inOrder = await exhibit(page).evaluate(
+    (e, places) =>
+      places
+        .map((p) => e.shadowRoot!.querySelector(p)!)
+        .every(
+          (at, i, all) =>
+            i === 0 || all[i - 1].compareDocumentPosition(at) & Node.DOCUMENT_POSITION_FOLLOWING,
+        ),
+    places,
+  );
+  expect(inOrder).toBe(true);
+  // Where there is room the controls stand beside the title.
+  await page.setViewportSize({ width: 1280, height: 900 });
+  await expect
+    .poll(async () => (await exhibit(page).locator('aside.rail').boundingBox())!.y)
+    .toBeLessThanOrEqual(narrow[0] + 60);
+});
+
+test('on paper there are no controls, nothing is cut off, and it is light', async ({ page }) => {
+  await page.emulateMedia({ colorScheme: 'dark' });
+  await open(page, 'l_mul');
+  await page.evaluate(() => dispatchEvent(new Event('beforeprint')));
+  await page.setViewportSize({ width: 700, height: 990 });
+  await page.emulateMedia({ media: 'print', colorScheme: 'dark' });
+  await expect(exhibit(page).locator('aside.rail')).toBeHidden();
+  await expect(exhibit(page).locator('lin-exhibit-tour')).toBeHidden();
+  const shown = await exhibit(page).evaluate((e) => ({
+    over: document.documentElement.scrollWidth - innerWidth,
+    scheme: getComputedStyle(e).colorScheme,
+    views: [...e.shadowRoot!.querySelector('lin-panel')!.shadowRoot!.querySelectorAll('lin-view')].map(
+      (v) => getComputedStyle(v).breakInside,
+    ),
+  }));
+  expect(shown.over).toBeLessThanOrEqual(0);
+  expect(shown.scheme).toBe('light');
+  expect(new Set(shown.views)).toEqual(new Set(['avoid']));
+});

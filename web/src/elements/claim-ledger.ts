@@ -92,8 +92,22 @@ export class LinClaimLedger extends LitElement {
         font-size: 0.92em;
         overflow-wrap: anywhere;
       }
+      @media print {
+        .rows {
+          overflow: visible;
+        }
+        table {
+          min-width: 0;
+        }
+        tr {
+          break-inside: avoid;
+        }
+        .head {
+          break-after: avoid;
+        }
+      }
       /* On a narrow screen each claim is a card of its own. */
-      @media (max-width: 700px) {
+      @media screen and (max-width: 700px) {
         table {
           min-width: 0;
         }

@@ -46,10 +46,72 @@ export class LineariumExhibit extends Embedded implements EngineListener {
     exhibitStyles,
     embeddedStyles,
     css`
-      main {
+      main.body {
+        padding: 0;
+        grid-template-rows: auto 1fr;
+      }
+      .column {
         display: grid;
         gap: 0.9rem;
         grid-template-columns: minmax(0, 1fr);
+        padding: 0.7rem clamp(0.6rem, 1.4vw, 1.6rem) 0.9rem;
+      }
+      .rest {
+        padding-bottom: 3rem;
+      }
+      :host(:not([page])) main .rest {
+        padding-bottom: 0.9rem;
+      }
+      .lead + .rest {
+        padding-top: 0;
+      }
+      /* What is read comes first; where there is room the controls stand beside all of it. */
+      @container (min-width: 900px) {
+        .rail {
+          grid-column: 1;
+          grid-row: 1 / span 2;
+        }
+        .lead,
+        .rest {
+          grid-column: 2;
+        }
+        .alone > * {
+          grid-column: 1;
+        }
+        .rail + .rest {
+          padding-top: 0;
+        }
+      }
+      @media print {
+        :host {
+          color-scheme: light !important;
+        }
+        main.body {
+          display: block;
+        }
+        .column {
+          display: block;
+          padding: 0;
+        }
+        .column > * {
+          margin-bottom: 0.8rem;
+        }
+        .card {
+          border-color: #bbb;
+        }
+        h2,
+        .title {
+          break-after: avoid;
+        }
+        .words .formula,
+        .words li,
+        .values > div {
+          break-inside: avoid;
+        }
+        .words p {
+          orphans: 3;
+          widows: 3;
+        }
       }
       .title {
         padding: 0.2rem 0.2rem 0;
@@ -700,9 +762,8 @@ export class LineariumExhibit extends Embedded implements EngineListener {
     if (exhibit === null) return html`<p class="card">There is no exhibit “${this.name}”.</p>`;
     const { paper } = exhibit;
     const panel = this.shownPanel;
-    return html`<div class="body ${this.isHidden('controls') ? 'alone' : ''}">
-      ${this.controlsTemplate(exhibit)}
-      <main>
+    return html`<main class="body ${this.isHidden('controls') ? 'alone' : ''}">
+      <div class="column lead">
         <div class="title" part="title" ?hidden=${this.isHidden('title')}>
           ${this.page && this.exhibit?.paper ? html`<p class="back no-print"><a href="./exhibits.html">All papers</a></p>` : nothing}
           <h2>${exhibit.title}</h2>
@@ -717,7 +778,8 @@ export class LineariumExhibit extends Embedded implements EngineListener {
           }
           ${this.statusTemplate()}
         </div>
-        ${this.noticesTemplate()} ${this.imageTemplate()} ${this.assignmentTemplate()}
+        ${this.noticesTemplate()} ${this.section('idea', 'The idea')} ${this.imageTemplate()}
+        ${this.assignmentTemplate()}
         ${this.isHidden('tour') || exhibit.tour.length === 0 ? nothing : this.tourTemplate(exhibit)}
         <lin-panel
           wordless
@@ -733,12 +795,15 @@ export class LineariumExhibit extends Embedded implements EngineListener {
           .link=${this.link}
           .waiting=${this.wantsImage ? 'Waiting for your image' : 'Calculating …'}
         ></lin-panel>
+      </div>
+      ${this.controlsTemplate(exhibit)}
+      <div class="column rest">
         ${this.isHidden('equations') ? nothing : this.equationsTemplate(exhibit)}
-        ${this.section('idea', 'The idea')} ${this.section('what-to-try', 'What to try')}
+        ${this.section('what-to-try', 'What to try')}
         ${this.isHidden('claims') ? nothing : this.claimsTemplate(exhibit)}
         ${this.section('paper-and-measurement', 'Paper and measurement')}
         ${this.section('references', 'References')}
-      </main>
-    </div>`;
+      </div>
+    </main>`;
   }
 }

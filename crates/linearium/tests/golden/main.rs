@@ -1,5 +1,6 @@
 //! Kernels and mixers against official code, as golden files recorded it.
 
+mod fp8;
 mod golden;
 mod grid;
 mod layers;
