@@ -114,6 +114,10 @@ export class EngineClient {
   private tickets = 0;
   private lastSign = 0;
   private restarts: number[] = [];
+  /** The worker at hand has told that its engine runs. */
+  private runs = false;
+  /** No engine could be started: the next setting tries again. */
+  private stuck = false;
   private unwatch: (() => void) | undefined;
   /** The worker of the complete engine is taken after the first answer. */
   private joins = false;
@@ -155,7 +159,7 @@ export class EngineClient {
   private listenTo(worker: Seat): void {
     this.worker = worker;
     this.given = new Set();
-    this.large = false;
+    this.large = this.runs = this.stuck = false;
     this.lastSign = performance.now();
     worker.onmessage = (message) => {
       if (worker === this.worker) this.receive(message);
@@ -239,7 +243,7 @@ export class EngineClient {
   configure(query: string, gpu: boolean): void {
     if (query !== this.query) this.samples = undefined;
     // The memory of a wasm module only grows: a new engine is what gives it back.
-    if (this.large && !asksForFile(query)) this.renew();
+    if (this.stuck || (this.large && !asksForFile(query))) this.renew();
     this.query = query;
     this.gpu = gpu;
     this.generation += 1;
@@ -351,6 +355,7 @@ export class EngineClient {
   }
 
   private ask(question: Question): Promise<unknown> {
+    if (this.stuck) this.renew();
     const ticket = (this.tickets += 1);
     return new Promise((resolve, reject) => {
       this.asked.set(ticket, { resolve, reject });
@@ -366,6 +371,7 @@ export class EngineClient {
     this.lastSign = performance.now();
     switch (message.type) {
       case 'ready':
+        this.runs = true;
         this.listener.ready(message.properties);
         if (this.engine === 'complete') announceComplete();
         break;
@@ -516,6 +522,9 @@ export class EngineClient {
         `The engine stopped ${this.restarts.length} times within a minute (${why}): change a setting to start it again.`,
       );
       this.restarts = [];
+      // One that fails at its start would do so for ever.
+      this.stuck = !this.runs;
+      if (this.stuck) return;
       const query = this.query;
       // Started, but left without the state that brings it down.
       this.start();
